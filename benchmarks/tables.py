@@ -1,0 +1,81 @@
+"""Write the generated tables of README.md and docs/ from the package and from results/*.json; --check only compares.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Nobody types a measured number into a page.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from convnext.cost import total_cost
+from convnext.models import MODELS
+from convnext.roadmap import STEPS, spec_at
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
+    """Return a markdown table; the first column is aligned left, the others right."""
+    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def roadmap_table() -> str:
+    """Return Figure 2: our counts beside the paper's numbers."""
+    rows = []
+    for step in STEPS:
+        cells = [f"`{step.name}`" if step.adopted else f"`{step.name}` (tried)"]
+        for regime in ("resnet50", "resnet200"):
+            counted, paper = total_cost(spec_at(step.name, regime)).gmacs, step.published[regime]
+            star = "\\*" if paper.counted_gmacs is not None else ""
+            top1 = f"{paper.top1:.2f}" + (f" ±{paper.std:.2f}" if paper.std is not None else "")
+            cells += [f"{counted:.2f}", f"{paper.gmacs:.2f}{star}", top1]
+        rows.append([*cells, step.reason])
+    columns = ["step", "GMACs", "paper", "paper top-1", "GMACs (200)", "paper (200)", "paper top-1 (200)", "why"]
+    return markdown(columns, rows)
+
+
+def models_table() -> str:
+    """Return every registered model with its cost."""
+    rows = []
+    for entry in MODELS.values():
+        cost = total_cost(entry.spec, entry.input_size)
+        rows.append([f"`{entry.name}`", f"{cost.params:,}", f"{cost.gmacs:.2f}", str(entry.input_size)])
+    return markdown(["model", "parameters", "GMACs", "input"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"roadmap": roadmap_table, "models": models_table}
+
+
+def rendered(text: str, page: Path) -> str:
+    """Return a page with each marked table written anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in TABLES:
+            sys.exit(f"{page.name} asks for a table {name}; known are {', '.join(TABLES)}")
+        return match[1] + TABLES[name]() + match[3]
+
+    return MARKED.sub(fill, text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, fail when a page is out of date")
+    check = parser.parse_args().check
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        old = page.read_text(encoding="utf-8")
+        new = rendered(old, page)
+        if new == old:
+            continue
+        if check:
+            sys.exit(f"{page.relative_to(ROOT)} is out of date: run `make tables`")
+        page.write_text(new, encoding="utf-8")
+        print(f"wrote {page.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The command tree. Each command imports what it needs when it runs, so that --help answers at once."""
+
+from typing import Annotated
+
+import typer
+
+from convnext.cli import show
+
+app = typer.Typer(
+    name="convnext",
+    help='"A ConvNet for the 2020s" as software: networks, roadmap, training, checkpoints.',
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+roadmap = typer.Typer(
+    help="Figure 2 of the paper: from ResNet-50 to ConvNeXt, one decision at a time.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from convnext import __version__
+
+        print(__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the whole command."""
+
+
+app.command("models")(show.models)
+app.command("cost")(show.cost)
+app.add_typer(roadmap, name="roadmap")
+roadmap.command("show")(show.roadmap)

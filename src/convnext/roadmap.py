@@ -1,0 +1,241 @@
+"""Figure 2 of the paper as data: from ResNet-50 to ConvNeXt, one decision at a time.
+
+A step names the fields of a NetSpec that it changes, whether the paper kept it, and what the paper measured for it
+(Table 10: ResNet-50 regime, mean and std of 3 seeds; Table 11: ResNet-200 regime, one run).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from convnext.errors import UserError, nearest
+from convnext.spec import RESNET50, RESNET200, NetSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The paper's numbers for a step in one regime: top-1 in percent, its std over seeds, and GFLOPs as printed."""
+
+    top1: float
+    std: float | None
+    gmacs: float
+    counted_gmacs: float | None = None
+    """What counting gives where it differs from the printed value; None where they are equal to the last digit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One row of Figure 2: a name, a reason, the fields it changes, and the paper's numbers for each regime."""
+
+    name: str
+    title: str
+    reason: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    regime_changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    adopted: bool = True
+    published: Mapping[str, Published]
+
+    def changes_in(self, regime: str) -> dict[str, Any]:
+        """Return the fields that the step sets in a regime."""
+        return {**self.changes, **self.regime_changes.get(regime, {})}
+
+
+def _paper(
+    resnet50: tuple[float, float | None, float],
+    resnet200: tuple[float, float],
+    counted50: float | None = None,
+) -> dict[str, Published]:
+    top1, std, gmacs = resnet50
+    return {
+        "resnet50": Published(top1=top1, std=std, gmacs=gmacs, counted_gmacs=counted50),
+        "resnet200": Published(top1=resnet200[0], std=None, gmacs=resnet200[1]),
+    }
+
+
+REGIMES: dict[str, NetSpec] = {
+    "resnet50": RESNET50,
+    "resnet200": RESNET200,
+    "quarter": replace(RESNET50, width=16),
+}
+"""Where each walk starts; `quarter` is the resnet50 regime at a quarter of the width, for a laptop."""
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        name="original",
+        title="ResNet, 90-epoch recipe",
+        reason="where the field stood: the ResNet of 2015 with its own training (section 2)",
+        published=_paper((76.13, None, 4.09), (78.20, 15.01)),
+    ),
+    Step(
+        name="modern_recipe",
+        title="modern recipe",
+        reason="train as Transformers are trained: AdamW, 300 epochs, strong augmentation (section 2.1)",
+        published=_paper((78.82, 0.07, 4.09), (81.14, 15.01)),
+    ),
+    Step(
+        name="stage_ratio",
+        title="stage ratio",
+        reason="give the third stage more of the blocks, as Swin does (section 2.2)",
+        regime_changes={
+            "resnet50": {"depths": (3, 3, 9, 3)},
+            "resnet200": {"depths": (3, 3, 27, 3), "width": 84},
+            "quarter": {"depths": (3, 3, 9, 3)},
+        },
+        published=_paper((79.36, 0.07, 4.53), (81.33, 14.52)),
+    ),
+    Step(
+        name="patchify_stem",
+        title="patchify stem",
+        reason="cut the picture into 4x4 patches with one convolution (section 2.2)",
+        changes={"stem": "patch"},
+        published=_paper((79.51, 0.18, 4.42), (81.59, 14.38)),
+    ),
+    Step(
+        name="depthwise",
+        title="depthwise convolution",
+        reason="mix space and channels apart, as self-attention does (section 2.3)",
+        changes={"depthwise": True},
+        published=_paper((78.28, 0.08, 2.35), (80.54, 7.23)),
+    ),
+    Step(
+        name="width",
+        title="wider",
+        reason="spend what the depthwise convolution saved on width, Swin's (section 2.3)",
+        regime_changes={
+            "resnet50": {"width": 96},
+            "resnet200": {"width": 128},
+            "quarter": {"width": 24},
+        },
+        published=_paper((80.50, 0.02, 5.27), (81.85, 16.76)),
+    ),
+    Step(
+        name="inverted",
+        title="inverted bottleneck",
+        reason="make the middle of the block wide, as in a Transformer's MLP (section 2.4)",
+        changes={"inverted": True},
+        published=_paper((80.64, 0.03, 4.64), (82.64, 15.68)),
+    ),
+    Step(
+        name="move_up",
+        title="depthwise convolution first",
+        reason="mix space at the narrow end, so that large kernels are cheap (section 2.5)",
+        changes={"mixer_first": True},
+        published=_paper((79.92, 0.08, 4.07), (82.04, 14.63)),
+    ),
+    Step(
+        name="kernel_5",
+        title="kernel 5",
+        reason="try a larger window (section 2.5)",
+        changes={"kernel": 5},
+        adopted=False,
+        published=_paper((80.35, 0.08, 4.10), (82.32, 14.70)),
+    ),
+    Step(
+        name="kernel_7",
+        title="kernel 7",
+        reason="the window of Swin; larger ones gain nothing (section 2.5)",
+        changes={"kernel": 7},
+        published=_paper((80.57, 0.14, 4.15), (82.30, 14.81)),
+    ),
+    Step(
+        name="kernel_9",
+        title="kernel 9",
+        reason="try a larger window (section 2.5)",
+        changes={"kernel": 9},
+        adopted=False,
+        published=_paper((80.57, 0.06, 4.21), (82.27, 14.95)),
+    ),
+    Step(
+        name="kernel_11",
+        title="kernel 11",
+        reason="try a larger window (section 2.5)",
+        changes={"kernel": 11},
+        adopted=False,
+        published=_paper((80.47, 0.11, 4.29), (82.18, 15.13)),
+    ),
+    Step(
+        name="gelu",
+        title="ReLU to GELU",
+        reason="use the activation of Transformers (section 2.6)",
+        changes={"act": "gelu"},
+        published=_paper((80.62, 0.14, 4.15), (82.19, 14.81)),
+    ),
+    Step(
+        name="fewer_activations",
+        title="fewer activations",
+        reason="keep the one between the two 1x1 convolutions (section 2.6)",
+        changes={"act_at": "one"},
+        published=_paper((81.27, 0.06, 4.15), (82.71, 14.81)),
+    ),
+    Step(
+        name="fewer_norms",
+        title="fewer norms",
+        reason="keep the one after the depthwise convolution (section 2.6)",
+        changes={"norm_at": "one"},
+        published=_paper((81.41, 0.09, 4.15), (83.17, 14.81)),
+    ),
+    Step(
+        name="layernorm",
+        title="BatchNorm to LayerNorm",
+        reason="normalise each position alone, free of the batch (section 2.6)",
+        changes={"norm": "layer"},
+        published=_paper((81.47, 0.09, 4.46), (83.35, 14.81), counted50=4.15),
+    ),
+    Step(
+        name="separate_downsampling",
+        title="separate downsampling = ConvNeXt",
+        reason="shrink between stages with norm and 2x2 convolution, as Swin does (section 2.6)",
+        changes={"transitions": "separate"},
+        published=_paper((81.97, 0.06, 4.49), (83.60, 15.35), counted50=4.46),
+    ),
+)
+
+
+def step_named(name: str) -> Step:
+    """Return the step of that name; UserError offers the near ones."""
+    for step in STEPS:
+        if step.name == name:
+            return step
+    raise UserError(f"the roadmap has no step {name}{nearest(name, [step.name for step in STEPS])}")
+
+
+def start_of(regime: str) -> NetSpec:
+    """Return the spec where a regime's walk starts; UserError offers the known regimes."""
+    if regime not in REGIMES:
+        raise UserError(f"the roadmap has no regime {regime}{nearest(regime, REGIMES)}")
+    return REGIMES[regime]
+
+
+def apply_steps(steps: Sequence[Step], regime: str = "resnet50") -> NetSpec:
+    """Return the spec that these steps give when taken one after the other from the regime's start."""
+    spec = start_of(regime)
+    for step in steps:
+        spec = replace(spec, **step.changes_in(regime))
+    return spec
+
+
+def spec_at(name: str, regime: str = "resnet50") -> NetSpec:
+    """Return the spec of a row of Figure 2: every adopted step up to it, and itself."""
+    here = STEPS.index(step_named(name))
+    return apply_steps([step for step in STEPS[:here] if step.adopted] + [STEPS[here]], regime)
+
+
+def diff(before: NetSpec, after: NetSpec) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which two specs differ, each with its value before and after."""
+    old, new = before.to_dict(), after.to_dict()
+    return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+
+
+def leave_one_out(name: str, regime: str = "resnet50") -> NetSpec:
+    """Return ConvNeXt without one of the adopted steps; UserError for a step that ConvNeXt does not have."""
+    left = step_named(name)
+    if not left.adopted or not left.changes_in(regime):
+        changing = [step.name for step in STEPS if step.adopted and step.changes_in(regime)]
+        raise UserError(f"ConvNeXt has no step {name} that could be left out; it has {', '.join(changing)}")
+    return apply_steps([step for step in STEPS if step.adopted and step is not left], regime)
+
+
+def reorder(names: Sequence[str], regime: str = "resnet50") -> list[NetSpec]:
+    """Return the spec after each of the named steps, taken in the given order from the regime's start."""
+    steps = [step_named(name) for name in names]
+    return [apply_steps(steps[: end + 1], regime) for end in range(len(steps))]
