@@ -2,6 +2,7 @@
 
 >>> import convnext
 >>> model = convnext.create_model("convnext_tiny", num_classes=10, drop_path=0.1)
+>>> model = convnext.load("convnext_tiny_1k_224_ema.pth")
 """
 
 from importlib import import_module
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from convnext.models import MODELS as MODELS
     from convnext.models import create_model as create_model
     from convnext.network import Network as Network
+    from convnext.preprocess import Preprocess as Preprocess
     from convnext.roadmap import STEPS as STEPS
     from convnext.roadmap import spec_at as spec_at
     from convnext.spec import NetSpec as NetSpec
+    from convnext.weights import load as load
 
 __version__ = "0.1.0"
 
@@ -26,8 +29,10 @@ _HOME = {
     "STEPS": "convnext.roadmap",
     "NetSpec": "convnext.spec",
     "Network": "convnext.network",
+    "Preprocess": "convnext.preprocess",
     "UserError": "convnext.errors",
     "create_model": "convnext.models",
+    "load": "convnext.weights",
     "spec_at": "convnext.roadmap",
     "stage_costs": "convnext.cost",
     "total_cost": "convnext.cost",

@@ -4,7 +4,8 @@ A name is a registered model (`convnext_tiny`, `resnet50`) or a row of the roadm
 (`resnet50:depthwise`, `quarter:kernel_7`).
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,16 @@ def model_name(spec: NetSpec) -> str | None:
 def _without_options(spec: NetSpec) -> dict[str, Any]:
     options = ("num_classes", "in_channels", "stem_stride", "layer_scale")
     return {name: value for name, value in spec.to_dict().items() if name not in options}
+
+
+def with_model_settings(spec: NetSpec, settings: Mapping[str, Any]) -> NetSpec:
+    """Return the spec with fields replaced, as `--set model.width=26` asks; UserError for an unknown field."""
+    known = [field.name for field in fields(NetSpec) if field.name not in ("num_classes", "in_channels")]
+    for name in settings:
+        if name not in known:
+            why = "; the data decides it" if name in ("num_classes", "in_channels") else nearest(name, known)
+            raise UserError(f"model.{name} cannot be set{why}")
+    return NetSpec.from_dict({**spec.to_dict(), **settings})
 
 
 def create_model(

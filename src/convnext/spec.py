@@ -61,6 +61,8 @@ class NetSpec:
     in_channels: int = 3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.depths, tuple | list):
+            raise UserError(f"depths must be a list of whole numbers such as 3,3,9,3, got {self.depths!r}")
         object.__setattr__(self, "depths", tuple(self.depths))
         for name in ("width", "expansion", "num_classes", "in_channels"):
             _require_positive(name, getattr(self, name))
@@ -73,7 +75,7 @@ class NetSpec:
         if not _is_int(self.kernel) or self.kernel < 1 or self.kernel % 2 == 0:
             raise UserError(f"kernel must be odd, got {self.kernel}; the roadmap tries 3, 5, 7, 9, 11")
         self._check_stem()
-        if self.layer_scale is not None and not 0 < self.layer_scale <= 10:
+        if self.layer_scale is not None and not (_is_number(self.layer_scale) and 0 < self.layer_scale <= 10):
             raise UserError(
                 f"layer_scale must be above 0 and at most 10, or None for off, got {self.layer_scale}; "
                 "the paper starts at 1e-6"
@@ -116,6 +118,10 @@ class NetSpec:
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _require_positive(name: str, value: object) -> None:

@@ -1,0 +1,281 @@
+"""Files written whole or not at all, and files of others read without running anything that is in them.
+
+Our own checkpoints are safetensors with one JSON text of metadata and a SHA-256 over everything, so that a truncated
+or changed file is noticed before its weights are used.
+"""
+
+import argparse
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pickle
+import re
+import secrets
+import struct
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from convnext.errors import UserError
+
+METADATA_KEY = "convnext"
+HASH_KEY = "sha256"
+
+# The safetensors names of the element types that a network, an optimizer or a random generator can hold.
+_DTYPES: dict[torch.dtype, str] = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able metadata as a safetensors file with a hash, atomically.
+
+    Tensors may share memory, be strided in any way and lie on any device. UserError when the place cannot be written
+    or an element type has no name in the format; the old file then stays as it was.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise UserError(f"cannot save {name}: {tensor.dtype} has no place in a safetensors file; convert it")
+    # Wider elements first keeps every tensor aligned, as the safetensors library itself orders them.
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    stored = {name: tensors[name].detach().cpu().contiguous() for name in order}
+    text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=True)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", METADATA_KEY: text, HASH_KEY: _digest(stored, text)}}
+    offset = 0
+    for name, tensor in stored.items():
+        end = offset + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    encoded = json.dumps(header, ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(struct.pack("<Q", len(encoded)) + encoded)
+        for tensor in stored.values():
+            file.write(_bytes_of(tensor))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote: the tensors, on the CPU, and the metadata.
+
+    UserError when the file is missing, truncated, changed, or not one of ours.
+    """
+    path = existing_file(path)
+    tensors, stored = _read_safetensors(path)
+    if METADATA_KEY not in stored or HASH_KEY not in stored:
+        raise UserError(f"{path} was not written by convnext: it carries no spec; convnext.load reads such files")
+    if _digest(tensors, stored[METADATA_KEY]) != stored[HASH_KEY]:
+        raise UserError(f"{path} is damaged: its contents do not match its own hash; copy it again from where it was")
+    metadata: dict[str, Any] = json.loads(stored[METADATA_KEY])
+    return tensors, metadata
+
+
+def is_own_file(path: str | Path) -> bool:
+    """Tell whether a file is a safetensors file with our metadata, without reading its tensors."""
+    path = existing_file(path)
+    if not _looks_like_safetensors(path):
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except SafetensorError:
+        raise _damaged(path) from None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text in UTF-8, atomically; UserError when the place cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON value, indented, atomically; UserError when the place cannot be written."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write bytes, atomically; UserError when the place cannot be written."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(data)
+
+
+def write_pickle(path: str | Path, value: Any) -> None:
+    """Write a value as torch.save does (a .pth file), atomically; UserError when the place cannot be written."""
+    # Into memory first: torch.save turns a full disk into an error of its own that does not say so.
+    buffer = BytesIO()
+    torch.save(value, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what is written there takes its place, flushed to disk, if all goes well.
+
+    On any failure the temporary file is removed and the old file stays; a failure of the file system becomes a
+    UserError that says what to do.
+    """
+    path = Path(path)
+    if not path.name:
+        raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield temporary
+        flush(temporary)
+        temporary.replace(path)
+        flush(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """Return the sentence for a file that could not be written: what is wrong and what to do."""
+    advice = {
+        errno.ENOSPC: "the disk is full; free some space or take another folder",
+        errno.EDQUOT: "your disk quota is used up; free some space or take another folder",
+        errno.EFBIG: "the file would be larger than is allowed here (see ulimit -f); take another folder",
+        errno.EROFS: "the file system is read-only; take another folder",
+        errno.EACCES: "you may not write there; take another folder or change its permissions",
+        errno.EPERM: "you may not write there; take another folder or change its permissions",
+        errno.ENOENT: f"there is no folder {path.parent} that can be written; make it first or take another",
+        errno.ENOTDIR: f"{path.parent} is not a folder; take another",
+        errno.EISDIR: "it is a folder; give the name of a file",
+        errno.ENAMETOOLONG: "the name is too long; take a shorter one",
+    }
+    reason = advice.get(error.errno or 0, f"{error.strerror or error}; take another folder")
+    return UserError(f"cannot write {path}: {reason}")
+
+
+def existing_file(path: str | Path) -> Path:
+    """Return the path of a file that can be read; UserError says what is there instead."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a file; name the checkpoint inside it")
+    if not path.exists():
+        raise UserError(f"there is no file {path}; check the name")
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} may not be read; change its permissions")
+    return path
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint that another program wrote (.pth, .pt, .bin or .safetensors), running nothing from it.
+
+    Pickles may hold tensors, plain values, argparse.Namespace and numpy scalars; anything else is refused with a
+    UserError that names it. Which kind of file it is is told by its first bytes, not by its name.
+    """
+    path = existing_file(path)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty; download or copy it again")
+    if _looks_like_safetensors(path):
+        tensors, _ = _read_safetensors(path)
+        return dict(tensors)
+    with path.open("rb") as file:
+        start = file.read(512).lstrip()
+    if start[:1] == b"<":
+        raise UserError(f"{path} is a web page, not a checkpoint; download the file itself, not the page about it")
+    if start.startswith(b"version https://git-lfs"):
+        raise UserError(f"{path} is a Git LFS pointer, not the checkpoint; run git lfs pull where it came from")
+    value = _unpickle(path)
+    if not isinstance(value, Mapping):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise UserError(f"{path} holds a {kind}, not a dictionary of tensors; save model.state_dict() instead")
+    return dict(value)
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        # An open file, because torch.load would judge a path by its suffix.
+        with path.open("rb") as file, torch.serialization.safe_globals(_allowed_globals()):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refused(path, error) from None
+    # A damaged file may trip torch's reader (even its seek) or its unpickler, so any other failure means the same.
+    except Exception:
+        raise _damaged(path) from None
+
+
+def _refused(path: Path, error: Exception) -> UserError:
+    text = str(error)
+    found = re.search(r"(?:GLOBAL|Unsupported global|Unsupported class|class) ([\w]+(?:\.[\w]+)+)", text)
+    if found is None:
+        return _damaged(path)
+    return UserError(
+        f"{path} holds an object of {found[1]}, and loading it would run code from the file, so it was not loaded; "
+        "where the file was made, save model.state_dict() alone, or a safetensors file, and load that"
+    )
+
+
+def _allowed_globals() -> list[Any]:
+    """Return what official, timm and torchvision training checkpoints hold beside tensors: none of it runs code."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = {type(np.dtype(kind)) for kind in "?bhilqBHILQefdSU"}
+    # numpy 2 renamed its module; files written before name the old one.
+    old_name = "numpy.core.multiarray.scalar"
+    new_name = "numpy._core.multiarray.scalar"
+    return [argparse.Namespace, np.dtype, *kinds, (scalar, old_name), (scalar, new_name)]
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+    except SafetensorError:
+        raise _damaged(path) from None
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(9)
+    # Eight bytes of header length, then the JSON header; a zip or a pickle starts otherwise.
+    return start[6:] == b"\0\0{"
+
+
+def _damaged(path: Path) -> UserError:
+    return UserError(f"{path} is not a checkpoint, or is damaged or cut short; download or copy it again")
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata_text: str) -> str:
+    """Return the SHA-256 over the metadata and each tensor's name, type, shape and bytes, in the order of names."""
+    digest = hashlib.sha256(json.dumps(metadata_text).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(_bytes_of(tensor))
+    return digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """Return the bytes of a contiguous CPU tensor, without a copy."""
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def flush(path: Path) -> None:
+    """Ask the system to have a file or folder on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,291 @@
+"""Load a network from whatever file people have, and save ours.
+
+`load` is the short way; `read_model` also tells preprocessing, labels, and what was found. Loading never runs code from
+a file.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from convnext.errors import UserError
+from convnext.files import is_own_file, read_checkpoint, read_tensors, write_tensors
+from convnext.layout import layout
+from convnext.models import model_name
+from convnext.network import Network
+from convnext.preprocess import Preprocess
+from convnext.spec import NetSpec
+from convnext.weights.locate import Located, locate
+from convnext.weights.schemes import SchemeName, recognise
+from convnext.weights.sidecar import default_preprocess, read_labels, read_preprocess
+from convnext.weights.statedict import WeightsChoice, WeightsKind, find_tensors, shapes_of, translate
+
+WEIGHTS_SAID: dict[WeightsKind, str] = {"ema": "EMA weights", "raw": "raw weights", "only": "one set of weights"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A network in evaluation mode and everything that its file tells.
+
+    labels    class names, None where the file has none or the head was replaced
+    scheme    "convnext" for our own files
+    weights   "ema" or "raw" where the file has both or says which; "only" where it has one set and does not say
+    line      one sentence that tells what was recognised
+    metadata  of our own files: recipe, metrics and so on; empty for others
+    """
+
+    network: Network
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+    scheme: SchemeName | Literal["convnext"]
+    weights: WeightsKind
+    line: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Contents:
+    """What a file holds before a network is built: tensors by our names, without a head where the file has none."""
+
+    spec: NetSpec
+    tensors: dict[str, Tensor]
+    has_head: bool
+    preprocess: Preprocess
+    labels: tuple[str, ...] | None
+    scheme: SchemeName | Literal["convnext"]
+    title: str
+    weights: WeightsKind
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(
+    source: str | Path,
+    *,
+    num_classes: int | None = None,
+    weights: WeightsChoice = "auto",
+    drop_path: float = 0.0,
+    head_scale: float = 1.0,
+    stem_stride: int | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    verbose: bool = True,
+) -> Network:
+    """Load a network, in evaluation mode, from a file of ours, the official code, timm, torchvision or transformers.
+
+    source       a file, a folder (a run, timm's, transformers') or a hub id hf:OWNER/NAME[@REVISION]
+    num_classes  None keeps the file's head; another count than the file's replaces it by a fresh one
+    weights      "ema" or "raw" where a file holds both; "auto" prefers what was scored best, or else EMA
+    drop_path    stochastic depth, for training on
+    head_scale   factor on the start of a replaced head; the paper fine-tunes with 0.001
+    stem_stride  for small pictures: 2 lets a 4x4 stem step by 2 pixels
+    cache_dir, local_files_only   where hub files are kept, and whether to do without the hub
+    verbose      print on stderr what was recognised
+
+    UserError when there is no such file, it is damaged, would run code, or holds another network.
+    """
+    loaded = read_model(
+        source,
+        num_classes=num_classes,
+        weights=weights,
+        drop_path=drop_path,
+        head_scale=head_scale,
+        stem_stride=stem_stride,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )
+    if verbose:
+        print(loaded.line, file=sys.stderr)
+    return loaded.network
+
+
+def read_model(
+    source: str | Path,
+    *,
+    num_classes: int | None = None,
+    weights: WeightsChoice = "auto",
+    drop_path: float = 0.0,
+    head_scale: float = 1.0,
+    stem_stride: int | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Loaded:
+    """Do what `load` does, with the same arguments and errors, and return all that the file tells."""
+    if weights not in ("auto", "ema", "raw"):
+        raise UserError(f"weights must be auto, ema or raw, got {weights!r}")
+    located = locate(source, cache_dir=cache_dir, local_files_only=local_files_only)
+    contents = (_own if is_own_file(located.file) else _foreign)(located, weights)
+    spec = contents.spec
+    if stem_stride is not None:
+        spec = _with_stem_stride(spec, stem_stride)
+    if not contents.has_head and num_classes is None:
+        raise UserError(f"{located.shown} has no head; say how many classes it is to have (num_classes)")
+    network = _build(spec, contents.tensors, drop_path)
+    line = [contents.title, _describe(spec)]
+    if not contents.has_head:
+        line.append(f"no head in the file, new head of {num_classes} classes")
+    elif num_classes in (None, spec.num_classes):
+        line.append(f"{spec.num_classes} classes")
+    else:
+        line.append(f"head replaced: {spec.num_classes} -> {num_classes} classes")
+    fresh_head = num_classes is not None and not (contents.has_head and num_classes == spec.num_classes)
+    if fresh_head:
+        assert num_classes is not None
+        network.reset_head(num_classes, head_scale=head_scale)
+    return Loaded(
+        network=network.eval(),
+        preprocess=contents.preprocess,
+        labels=None if fresh_head else contents.labels,
+        scheme=contents.scheme,
+        weights=contents.weights,
+        line=f"{located.shown}: {', '.join([*line, WEIGHTS_SAID[contents.weights]])}",
+        metadata=contents.metadata,
+    )
+
+
+def save_model(
+    path: str | Path,
+    model: Network | Mapping[str, Tensor],
+    *,
+    spec: NetSpec | None = None,
+    ema: Network | Mapping[str, Tensor] | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: Preprocess | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    extra_tensors: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint of ours: raw and perhaps EMA weights, and all that evaluating and predicting need.
+
+    model, ema     a network or its state dict
+    spec           needed where `model` is a state dict
+    extra_tensors  more tensors, such as "optimizer.0.exp_avg"; names with other prefixes than raw. and ema.
+    extra          more JSON-able metadata, such as "weights" (which of raw and ema was scored best)
+
+    UserError when the labels do not fit the head or the file cannot be written; an old file then stays.
+    """
+    if spec is None:
+        if not isinstance(model, Network):
+            raise UserError("spec must be given to save a state dict; a network carries its own")
+        spec = model.spec
+    if labels is not None and len(labels) != spec.num_classes:
+        raise UserError(f"labels must be as many as the head has classes, {spec.num_classes}, got {len(labels)}")
+    tensors = {f"raw.{name}": tensor for name, tensor in _state(model).items()}
+    if ema is not None:
+        tensors |= {f"ema.{name}": tensor for name, tensor in _state(ema).items()}
+    more = dict(extra_tensors or {})
+    clash = [name for name in more if name.startswith(("raw.", "ema."))]
+    if clash:
+        raise UserError(f"extra tensors must not be called raw. or ema., got {clash[0]}; take another prefix")
+    metadata: dict[str, Any] = {
+        "spec": spec.to_dict(),
+        "labels": None if labels is None else list(labels),
+        "preprocess": (preprocess or default_preprocess(spec.in_channels)).to_dict(),
+        "recipe": None if recipe is None else dict(recipe),
+        "metrics": None if metrics is None else dict(metrics),
+    }
+    write_tensors(path, tensors | more, metadata | dict(extra or {}))
+
+
+def _state(model: Network | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return model.state_dict() if isinstance(model, Network) else model
+
+
+def _own(located: Located, choice: WeightsChoice) -> _Contents:
+    tensors, metadata = read_tensors(located.file)
+    for name in ("spec", "preprocess"):
+        if not isinstance(metadata.get(name), dict):
+            raise UserError(f"{located.shown} carries no {name}, so it is no model; name a file that save_model wrote")
+    kinds: dict[str, dict[str, Tensor]] = {
+        kind: {name[4:]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}
+        for kind in ("raw", "ema")
+    }
+    wanted = metadata.get("weights") if choice == "auto" else choice
+    kind: WeightsKind = "ema" if wanted == "ema" or (wanted != "raw" and kinds["ema"]) else "raw"
+    if not kinds[kind]:
+        other = "raw" if kind == "ema" else "ema"
+        raise UserError(f"{located.shown} has no {kind} weights; take weights={other}, or another file")
+    spec, labels = NetSpec.from_dict(metadata["spec"]), metadata.get("labels")
+    expected = shapes_of(_empty(spec).state_dict())
+    if shapes_of(kinds[kind]) != expected:
+        raise UserError(f"{located.shown} holds other tensors than its spec asks for; it was not written by save_model")
+    return _Contents(
+        spec=spec,
+        tensors=kinds[kind],
+        has_head=True,
+        preprocess=Preprocess.from_dict(metadata["preprocess"]),
+        labels=None if labels is None else tuple(labels),
+        scheme="convnext",
+        title="convnext's own file",
+        weights=kind,
+        metadata=metadata,
+    )
+
+
+def _foreign(located: Located, choice: WeightsChoice) -> _Contents:
+    found = find_tensors(read_checkpoint(located.file), choice, located.shown)
+    recognised = recognise(shapes_of(found.tensors), located.shown)
+    spec = recognised.spec
+    network = _empty(spec)
+    expected = shapes_of(network.state_dict())
+    if not recognised.has_head:
+        expected = {name: shape for name, shape in expected.items() if not name.startswith(network.head_name + ".")}
+    return _Contents(
+        spec=spec,
+        tensors=translate(found.tensors, recognised, expected, located.shown),
+        has_head=recognised.has_head,
+        preprocess=read_preprocess(located.config, located.processor, spec.in_channels, located.shown),
+        labels=read_labels(located.config, spec.num_classes),
+        scheme=recognised.scheme.name,
+        title=recognised.title,
+        weights=found.weights,
+    )
+
+
+def _empty(spec: NetSpec) -> Network:
+    """Return the network of a spec without memory for its weights, and without drawing random numbers for them."""
+    with torch.device("meta"):
+        return Network(spec)
+
+
+def _build(spec: NetSpec, tensors: Mapping[str, Tensor], drop_path: float) -> Network:
+    with torch.device("meta"):
+        network = Network(spec, drop_path=drop_path)
+    network.to_empty(device="cpu")
+    missing, unexpected = network.load_state_dict(tensors, strict=False)
+    # Only a head may be missing, and it is replaced by the caller.
+    assert not unexpected
+    assert all(name.startswith(network.head_name + ".") for name in missing)
+    return network
+
+
+def _with_stem_stride(spec: NetSpec, stem_stride: int) -> NetSpec:
+    changed = replace(spec, stem_stride=stem_stride)
+    old, new = layout(spec).stem.kernel, layout(changed).stem.kernel
+    if old != new:
+        raise UserError(
+            f"stem_stride {stem_stride} asks for a {new}x{new} stem, but the file's is {old}x{old}; "
+            f"{'take 2 or 4' if old in (4, 7) else f'keep {spec.stem_stride}'}, or train from scratch"
+        )
+    return changed
+
+
+def _describe(spec: NetSpec) -> str:
+    """Return the registered name of a spec, or what it is made of, and the options that differ from the paper's."""
+    name = model_name(spec)
+    if name is None:
+        kind = "ResNet" if spec.transitions == "in_block" else "ConvNeXt"
+        kind = "isotropic ConvNeXt" if spec.isotropic else kind
+        name = f"{kind} with depths {'-'.join(map(str, spec.depths))} and width {spec.width}"
+    options = [] if spec.in_channels == 3 else [f"{spec.in_channels} input channel(s)"]
+    usual = 16 if spec.isotropic else 4
+    options += [] if spec.stem_stride == usual else [f"stem stride {spec.stem_stride}"]
+    # Of the paper's models only the two smaller isotropic ones are without LayerScale.
+    if spec.norm == "layer" and spec.layer_scale is None and not spec.isotropic:
+        options.append("no LayerScale")
+    return name + (f" ({', '.join(options)})" if options else "")
