@@ -1,5 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each makes ./.venv when it is missing.
 PYTHON ?= python3
+DATA ?= digits
 BIN := .venv/bin
 # uv is used where it is installed because it is faster; nothing needs it.
 UV := $(shell command -v uv 2>/dev/null)
@@ -9,10 +10,10 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check format tables clean
+.PHONY: demo test check format mutants tables clean
 
 demo: .venv/.package
-	$(BIN)/convnext roadmap show
+	$(BIN)/convnext demo "$(DATA)"
 
 test: check
 	$(BIN)/python -m pytest -n 2
@@ -27,6 +28,9 @@ check: .venv/.dev
 format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+mutants: .venv/.dev
+	$(BIN)/python -m pytest tests/mutants
 
 tables: .venv/.dev
 	$(BIN)/python benchmarks/tables.py

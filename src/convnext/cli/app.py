@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from convnext.cli import show
+from convnext.cli import show, work
+from convnext.cli.train import train
 
 app = typer.Typer(
     name="convnext",
@@ -43,3 +44,8 @@ app.command("models")(show.models)
 app.command("cost")(show.cost)
 app.add_typer(roadmap, name="roadmap")
 roadmap.command("show")(show.roadmap)
+app.command("train")(train)
+app.command("eval")(work.evaluate)
+app.command("predict")(work.predict)
+app.command("convert")(work.convert)
+app.command("demo")(work.demo)

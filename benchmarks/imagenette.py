@@ -1,0 +1,121 @@
+"""Imagenette at 64 pixels: ConvNeXt-Atto with a stem stride of 4 and of 2, and the ResNet of equal cost.
+
+python benchmarks/imagenette.py DATA        (a folder or zip of Imagenette with train/ and val/)
+
+Speeds are taken first, the variants interleaved over several rounds, medians kept; then each variant is trained once
+for every seed. A variant and seed that the record already holds is skipped, so an interrupted record goes on.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import ROOT, heading, write
+
+from convnext.cost import total_cost
+from convnext.data.sources import open_source
+from convnext.models import create_model, model_spec
+from convnext.recipe import RECIPES, Recipe, with_epochs
+from convnext.run import train_run
+from convnext.spec import NetSpec
+from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
+from convnext.train.optim import build_optimizer, parameter_groups
+from convnext.train.progress import LineReporter
+
+SIZE = 64
+ATTO = replace(model_spec("convnext_atto"), num_classes=10)
+VARIANTS: dict[str, NetSpec] = {
+    "convnext_atto, stem stride 4": ATTO,
+    # The same depths; the width that costs nearest to Atto's 44.7 M multiply-adds at 64 pixels.
+    "ResNet of equal cost": replace(model_spec("resnet50"), depths=(2, 2, 6, 2), width=26, num_classes=10),
+    "convnext_atto, stem stride 2": replace(ATTO, stem_stride=2),
+}
+ROUNDS, STEPS, WARM = 5, 12, 3
+
+
+def speeds(data: str, recipe: Recipe) -> dict[str, float]:
+    """Return the median training speed of each variant in images a second, reading the pictures included."""
+    source = open_source(data)
+    preprocess = evaluation_preprocess(recipe, source.label_safe)
+    task = ClassifyTask(source, recipe, preprocess=preprocess, seed=0)
+    models = {name: create_model(spec, drop_path=recipe.regularise.drop_path) for name, spec in VARIANTS.items()}
+    seen: dict[str, list[float]] = {name: [] for name in models}
+    for number in range(ROUNDS):
+        for name, model in models.items():
+            seen[name].append(images_per_second(task, model, recipe, number))
+    return {name: statistics.median(values) for name, values in seen.items()}
+
+
+def images_per_second(task: ClassifyTask, model: torch.nn.Module, recipe: Recipe, epoch: int) -> float:
+    """Time a few training steps."""
+    optimizer = build_optimizer(model, parameter_groups(model, recipe.optim.weight_decay), recipe.optim)
+    model.train()
+    began = 0.0
+    for step, batch in enumerate(islice(task.train_batches().epoch(epoch), WARM + STEPS)):
+        if step == WARM:
+            began = time.perf_counter()
+        task.loss(model, task.prepare(batch, torch.device("cpu"), None))["total"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return STEPS * recipe.data.batch_size / (time.perf_counter() - began)
+
+
+def train(name: str, data: str, recipe: Recipe, seed: int, runs: Path) -> dict[str, Any]:
+    """Train one variant and return its row."""
+    folder = runs / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+    result = train_run(data, VARIANTS[name], recipe, out=folder, seed=seed, reporter=LineReporter(sys.stdout))
+    assert result.summary is not None, "a stopped run is no record"
+    summary = result.summary
+    return {
+        "variant": name,
+        "seed": seed,
+        "last": summary["last"],
+        "best": {key: summary["best"][key] for key in ("epoch", "weights", "top1")},
+        "seconds": summary["seconds"],
+        "images_per_second": summary["images_per_second"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--record", type=Path, default=ROOT / "results" / "imagenette64.json")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "imagenette64")
+    asked = parser.parse_args()
+    recipe = with_epochs(RECIPES["default"], asked.epochs)
+    recipe = replace(recipe, data=replace(recipe.data, size=SIZE))
+    if asked.record.exists():
+        record = json.loads(asked.record.read_text(encoding="utf-8"))
+    else:
+        record = {
+            **heading(f"python benchmarks/imagenette.py DATA --epochs {asked.epochs}"),
+            "data": "Imagenette2, 9,469 pictures to train on, 3,925 held out, squashed to 128x128, JPEG quality 70",
+            "recipe": recipe.to_dict(),
+            "costs": {
+                name: {"gmacs": total_cost(spec, SIZE).gmacs, "params": total_cost(spec, SIZE).params}
+                for name, spec in VARIANTS.items()
+            },
+            "images_per_second": speeds(asked.data, recipe),
+            "rounds": ROUNDS,
+            "runs": [],
+        }
+        write(asked.record, record)
+    done = {(run["variant"], run["seed"]) for run in record["runs"]}
+    for seed in asked.seeds:
+        for name in VARIANTS:
+            if (name, seed) not in done:
+                record["runs"].append(train(name, asked.data, recipe, seed, asked.runs))
+                write(asked.record, record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What every committed record says of itself: when, at which commit, on which machine, with which versions."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from convnext.summary import machine, versions
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def heading(command: str, device: str = "cpu") -> dict[str, Any]:
+    """Return the fields that open a record."""
+    import torch
+
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit.stdout.strip() or None,
+        "machine": machine(torch.device(device)),
+        "versions": versions(),
+    }
+
+
+def write(path: Path, record: dict[str, Any]) -> None:
+    """Write a record as it stands so far."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,32 @@
+"""Options that several commands share."""
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convnext.train.progress import Reporter
+
+
+class WeightsName(StrEnum):
+    """Which weights of a checkpoint that holds two sets."""
+
+    auto = "auto"
+    ema = "ema"
+    raw = "raw"
+
+
+DATA_HELP = "A folder of class folders (or with train/ and val/), a zip of one, digits, or torchvision:NAME[@ROOT]."
+SOURCE_HELP = "A run directory, a checkpoint file or folder, or a hub id hf:OWNER/NAME."
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Weights = Annotated[WeightsName, typer.Option(help="Which weights, where a checkpoint holds both.")]
+
+
+def reporter() -> "Reporter":
+    """Return the reporter that suits standard error."""
+    from convnext.train.progress import reporter_for
+
+    return reporter_for(sys.stderr)

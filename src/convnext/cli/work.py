@@ -1,0 +1,185 @@
+"""Commands that use what was trained: eval, predict, convert; and demo."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convnext.cli.console import note, print_json, print_json_line, print_table
+from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, Weights, WeightsName, reporter
+from convnext.errors import UserError
+
+if TYPE_CHECKING:
+    from convnext.predict import Prediction
+    from convnext.weights import Loaded
+
+
+class PartName(StrEnum):
+    """Which pictures of a data set."""
+
+    auto = "auto"
+    train = "train"
+    val = "val"
+    all = "all"
+
+
+class TargetName(StrEnum):
+    """Whose names a converted checkpoint carries."""
+
+    official = "official"
+    timm = "timm"
+    torchvision = "torchvision"
+    transformers = "transformers"
+    convnext = "convnext"
+
+
+class FormatName(StrEnum):
+    """How predictions are printed."""
+
+    table = "table"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+def evaluate(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help=SOURCE_HELP)],
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    weights: Weights = WeightsName.auto,
+    part: Annotated[
+        PartName, typer.Option(help="Which pictures; auto is the held-out part, or all of data that has none.")
+    ] = PartName.auto,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the pictures. [default: the checkpoint's own]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Score a checkpoint on pictures, each exactly once, and say which weights were scored."""
+    from convnext.evaluate import evaluate as score
+
+    loaded = _load(checkpoint, weights)
+    done = score(loaded, data, part=part.value, size=size, batch_size=batch_size, workers=workers, device=device)
+    for name in done.unreadable:
+        note(f"warning: {name} cannot be read and is not in the score")
+    if json:
+        print_json({"checkpoint": checkpoint, "data": data, **done.to_dict()})
+        return
+    scores = done.scores
+    print_table(
+        ["top-1 %", "top-5 %", "loss", "images", "part", "weights"],
+        [
+            [
+                f"{scores.top1:.2f}",
+                "" if scores.top5 is None else f"{scores.top5:.2f}",
+                f"{scores.loss:.4f}",
+                str(scores.images),
+                done.part,
+                done.weights,
+            ]
+        ],
+    )
+
+
+def predict(
+    checkpoint: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help=SOURCE_HELP)],
+    pictures: Annotated[list[str], typer.Argument(metavar="PICTURES...", help="Files, folders and globs.")],
+    top: Annotated[int, typer.Option(min=1, help="Labels a picture.")] = 5,
+    format_: Annotated[FormatName, typer.Option("--format", help="How to print.")] = FormatName.table,
+    weights: Weights = WeightsName.auto,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
+    device: Device = "auto",
+    json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
+) -> None:
+    """Say what pictures show: a table, one JSON object a line, or csv."""
+    from convnext.predict import find_pictures, predict_pictures
+    from convnext.train.device import choose_device
+
+    paths = find_pictures(pictures)
+    loaded = _load(checkpoint, weights)
+    predictions = predict_pictures(
+        loaded.network.to(choose_device(device)),
+        paths,
+        preprocess=loaded.preprocess,
+        labels=loaded.labels,
+        top=top,
+        batch_size=batch_size,
+    )
+    failed = _print_predictions(_with_errors(predictions), FormatName.jsonl if json else format_)
+    if failed == len(paths):
+        raise UserError("none of the pictures could be read")
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="IN", help=SOURCE_HELP)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; for transformers a folder.")],
+    to: Annotated[TargetName, typer.Option(help="Whose names the weights are to carry.")],
+    weights: Weights = WeightsName.auto,
+    json: Json = False,
+) -> None:
+    """Write a checkpoint under another library's names, so that the library opens it."""
+    from convnext.weights.convert import convert as write
+
+    done = write(source, out, to.value, weights=weights.value)
+    if json:
+        print_json({"path": str(done.path), "to": done.to, "weights": done.weights, "opened_by": done.opened_by})
+        return
+    note(done.line)
+    print(done.opened_by)
+
+
+def demo(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)] = "digits",
+    out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/TIME-demo]")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the training may take, about.")] = 2.5,
+    device: Device = "auto",
+) -> None:
+    """Train, evaluate and predict in a few minutes, and say where the pictures are."""
+    from convnext.demo import run_demo
+
+    run_demo(data, out=out, minutes=minutes, device=device, reporter=reporter(), say=note)
+
+
+def _load(checkpoint: str, weights: WeightsName) -> "Loaded":
+    from convnext.weights import read_model
+
+    loaded = read_model(checkpoint, weights=weights.value)
+    note(loaded.line)
+    return loaded
+
+
+def _with_errors(predictions: "Iterator[Prediction]") -> "Iterator[Prediction]":
+    for prediction in predictions:
+        if prediction.error is not None:
+            note(f"warning: {prediction.error}")
+        yield prediction
+
+
+def _print_predictions(predictions: "Iterator[Prediction]", kind: FormatName) -> int:
+    """Print predictions as they come (a table at its end) and return how many pictures could not be read."""
+    failed = 0
+    rows: list[list[str]] = []
+    writer = csv.writer(sys.stdout)
+    if kind is FormatName.csv:
+        writer.writerow(["path", "rank", "label", "probability"])
+    for one in predictions:
+        failed += one.error is not None
+        labels = [(label.label, label.probability) for label in one.labels]
+        if kind is FormatName.jsonl:
+            value: dict[str, Any] = {
+                "path": one.path,
+                "labels": [{"label": name, "probability": share} for name, share in labels],
+            }
+            print_json_line(value if one.error is None else {**value, "error": one.error})
+        elif kind is FormatName.csv:
+            writer.writerows([one.path, rank, name, f"{share:.6f}"] for rank, (name, share) in enumerate(labels, 1))
+        elif one.error is None:
+            rows.append([one.path, "  ".join(f"{name} {100 * share:.1f}%" for name, share in labels)])
+    if kind is FormatName.table:
+        print_table(["picture", "labels"], rows, left=["picture", "labels"])
+    return failed

@@ -1,0 +1,155 @@
+"""Score a checkpoint on labelled pictures: which of them, with which weights, and against which class names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from convnext.data.sources import Source, Split, open_source
+from convnext.errors import UserError
+from convnext.metrics.classification import Scores
+from convnext.preprocess import Preprocess
+from convnext.recipe import Data, Recipe
+from convnext.tasks.classify import ClassifyMetric, ClassifyTask
+from convnext.train.device import Precision, choose_device, choose_precision
+from convnext.train.score import score
+from convnext.weights import Loaded
+
+Part = Literal["auto", "train", "val", "all"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What a checkpoint scored.
+
+    part        which pictures: "train", "val" (held out) or "all"
+    weights     "ema", "raw", or "only" where the file has one set of weights and does not say which
+    unreadable  names of pictures that could not be read; they are not in the scores
+    """
+
+    scores: Scores
+    part: Part
+    weights: str
+    classes: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON: accuracies in percent, top5 null with five classes or fewer."""
+        return {
+            "top1": self.scores.top1,
+            "top5": self.scores.top5,
+            "loss": self.scores.loss,
+            "images": self.scores.images,
+            "weights": self.weights,
+            "part": self.part,
+            "unreadable": list(self.unreadable),
+        }
+
+
+def evaluate(
+    loaded: Loaded,
+    data: str,
+    *,
+    part: Part = "auto",
+    size: int | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str = "auto",
+    precision: Precision = "auto",
+    root: Path | None = None,
+) -> Evaluation:
+    """Score a loaded checkpoint on a data set, each picture exactly once.
+
+    part  "auto" is the held-out part where the data has one, or where the checkpoint was trained on this very data
+          (split again as it was then); of any other data it is all of it
+    size  side of the pictures in pixels; None is the checkpoint's own preprocessing
+
+    UserError when the data cannot be opened, or has classes that the checkpoint does not know.
+    """
+    if part not in get_args(Part):
+        raise UserError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
+    run = loaded.metadata.get("run")
+    recipe = loaded.metadata.get("recipe")
+    trained_on_it = bool(run and recipe and _same_data(run["data"], data))
+    if trained_on_it:
+        assert run is not None and recipe is not None
+        source = open_source(data, seed=run["split_seed"], val_fraction=recipe["data"]["val_fraction"], root=root)
+    else:
+        source = open_source(data, root=root)
+    source = with_labels(source, loaded.labels, loaded.network.spec.num_classes)
+    chosen: Part = part
+    if part == "auto":
+        chosen = "val" if source.has_own_val or trained_on_it else "all"
+    preprocess = loaded.preprocess if size is None else _resized(loaded.preprocess, size)
+    settings = Data(size=max(preprocess.size, 8), batch_size=batch_size, workers=workers)
+    task = ClassifyTask(
+        replace(source, val=_part_of(source, chosen)),
+        Recipe(name="evaluation", data=settings),
+        preprocess=preprocess,
+        seed=0,
+    )
+    place = choose_device(device)
+    network = loaded.network.to(place)
+    scored = score(
+        task, {"raw": network}, task.val_batches(), device=place, precision=choose_precision(precision, place)
+    )["raw"]
+    assert isinstance(scored.metric, ClassifyMetric)
+    return Evaluation(
+        scores=scored.metric.scores(),
+        part=chosen,
+        weights=loaded.weights,
+        classes=source.classes,
+        unreadable=scored.unreadable,
+    )
+
+
+def with_labels(source: Source, labels: Sequence[str] | None, num_classes: int) -> Source:
+    """Return the source with its labels numbered as a checkpoint numbers them.
+
+    The data may hold fewer classes than the checkpoint knows, in any order. UserError when it has one that the
+    checkpoint does not know, or when the checkpoint has no names and another number of classes.
+    """
+    if labels is None:
+        if num_classes != len(source.classes):
+            raise UserError(
+                f"{source.name} has {len(source.classes)} classes and the checkpoint has {num_classes} without names, "
+                "so nothing says which is which; fine-tune on this data first (convnext train --weights)"
+            )
+        return source
+    numbers = {name: number for number, name in enumerate(labels)}
+    unknown = [name for name in source.classes if name not in numbers]
+    if unknown:
+        raise UserError(
+            f"{source.name} has classes that the checkpoint does not know ({_few(unknown)}); it knows {_few(labels)}; "
+            "rename the folders, or fine-tune on this data first (convnext train --weights)"
+        )
+    table = np.array([numbers[name] for name in source.classes], dtype=np.int64)
+    return replace(
+        source,
+        classes=tuple(labels),
+        train=replace(source.train, labels=table[source.train.labels]),
+        val=replace(source.val, labels=table[source.val.labels]),
+    )
+
+
+def _same_data(one: str, other: str) -> bool:
+    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def _part_of(source: Source, part: Part) -> Split:
+    if part == "train":
+        return source.train
+    if part == "val":
+        return source.val
+    return source.whole()
+
+
+def _resized(preprocess: Preprocess, size: int) -> Preprocess:
+    rule = Preprocess.for_size(size)
+    return replace(rule, mean=preprocess.mean, std=preprocess.std, interpolation=preprocess.interpolation)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,1 @@
+"""Measures of what a model predicts; none of them knows the model."""

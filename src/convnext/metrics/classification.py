@@ -1,0 +1,77 @@
+"""Top-1, top-5, cross-entropy and the confusion matrix, summed batch by batch."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convnext.errors import UserError
+
+
+def topk_correct(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Return for each picture whether its label is among the k highest logits: bool (N,).
+
+    logits: (N, classes); labels: int64 (N,). Between equal logits torch.topk chooses.
+    """
+    return (logits.topk(k, dim=1).indices == labels[:, None]).any(dim=1)
+
+
+def confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """Return how often each true class (row) was taken for each class (column): int64 (classes, classes)."""
+    counts = torch.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """What a classifier scored on some pictures.
+
+    top1, top5: percent; top5 is None with five classes or fewer. loss: mean plain cross-entropy, nats.
+    confusion: int64 [true, predicted].
+    """
+
+    top1: float
+    top5: float | None
+    loss: float
+    images: int
+    confusion: Tensor
+
+
+class ClassificationMetric:
+    """Scores over all batches it was shown, each picture with the same weight."""
+
+    def __init__(self, num_classes: int) -> None:
+        if num_classes < 2:
+            raise UserError(f"num_classes must be 2 or more, got {num_classes}")
+        self.num_classes = num_classes
+        self._top5 = 0
+        self._loss = 0.0
+        self._confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: logits (N, classes) of any float type and device, labels int64 (N,)."""
+        if logits.shape != (len(labels), self.num_classes):
+            raise UserError(
+                f"logits must be {len(labels)} x {self.num_classes} (pictures x classes), got {tuple(logits.shape)}"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise UserError(f"labels must be from 0 to {self.num_classes - 1}, got {labels.min()} to {labels.max()}")
+        logits, labels = logits.detach().cpu().double(), labels.cpu()
+        self._confusion += confusion(labels, logits.topk(1, dim=1).indices[:, 0], self.num_classes)
+        self._loss += F.cross_entropy(logits, labels, reduction="sum").item()
+        if self.num_classes > 5:
+            self._top5 += int(topk_correct(logits, labels, 5).sum())
+
+    def compute(self) -> Scores:
+        """Return the scores so far; a UserError when no picture was shown."""
+        images = int(self._confusion.sum())
+        if images == 0:
+            raise UserError("there is nothing to score: not one picture was read")
+        return Scores(
+            top1=100 * int(self._confusion.trace()) / images,
+            top5=100 * self._top5 / images if self.num_classes > 5 else None,
+            loss=self._loss / images,
+            images=images,
+            confusion=self._confusion.clone(),
+        )

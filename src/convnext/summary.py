@@ -1,0 +1,115 @@
+"""summary.json: what a finished run achieved, at what cost, on which machine; and its pictures."""
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+import convnext
+from convnext.cost import total_cost
+from convnext.network import Network
+from convnext.plots import plot_confusion, plot_guesses
+from convnext.tasks.classify import ClassifyMetric, ClassifyTask, sample_guesses
+from convnext.train.checkpoint import Progress, read_checkpoint
+from convnext.train.loop import BEST, Settings
+from convnext.train.score import Weights, score
+
+SHOWN = 24
+WEIGHTS_NAME: dict[Weights, str] = {"raw": "raw", "ema": "EMA"}
+
+
+def summarise(
+    folder: Path,
+    task: ClassifyTask,
+    network: Network,
+    *,
+    settings: Settings,
+    config: Mapping[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Score the best weights as they lie in best.safetensors, draw their pictures and return the summary.
+
+    Afterwards `network` holds these weights.
+    """
+    best, weights = _load_best(folder, network)
+    batches = task.val_batches()
+    scored = score(task, {weights: network}, batches, device=settings.device, precision=settings.precision)[weights]
+    metric = scored.metric
+    assert isinstance(metric, ClassifyMetric)
+    counts = metric.scores().confusion.numpy()
+    classes = task.source.classes
+    title = f"{scored.values['images']} held-out pictures, epoch {best.epoch}, {WEIGHTS_NAME[weights]} weights"
+    plot_confusion(folder / "confusion.png", counts, classes, title=title)
+    plot_guesses(folder / "predictions.png", sample_guesses(task, network, settings.device, SHOWN))
+    last = progress.history[-1]
+    cost = total_cost(network.spec, task.recipe.data.size)
+    return {
+        **{name: config[name] for name in ("model", "data", "seed", "split_seed")},
+        "recipe": task.recipe.name,
+        "size": task.recipe.data.size,
+        "params": cost.params,
+        "gmacs": cost.gmacs,
+        "classes": len(classes),
+        "train_images": len(task.source.train),
+        "val_images": len(task.source.val),
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "best": {"epoch": best.epoch, "weights": weights, **scored.values},
+        "last": {"epoch": last["epoch"], "raw": last["raw"], "ema": last["ema"]},
+        "labels": list(classes),
+        "confusion": np.asarray(counts).tolist(),
+        "unreadable": list(progress.unreadable),
+        "images_seen": progress.images_seen,
+        "seconds": round(progress.seconds, 2),
+        "images_per_second": round(progress.images_seen / max(progress.train_seconds, 1e-9), 1),
+        "device": settings.device.type,
+        "precision": settings.precision,
+        "machine": machine(settings.device),
+        "versions": versions(),
+    }
+
+
+def _load_best(folder: Path, network: Network) -> tuple[Any, Weights]:
+    checkpoint = read_checkpoint(folder / BEST)
+    best = checkpoint.progress.best
+    assert best is not None, "best.safetensors is written when an epoch became the best"
+    state = checkpoint.ema if best.weights == "ema" else checkpoint.raw
+    assert state is not None, "the weights that were scored best are in the file"
+    network.load_state_dict(state)
+    return best, best.weights
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what a measured number needs to be judged: system, processor, cores, accelerator."""
+    return {
+        "system": platform.system(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+    }
+
+
+def _processor() -> str:
+    """Return the processor's own name where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a measured number depends on."""
+    return {
+        "convnext": convnext.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+    }

@@ -1,0 +1,207 @@
+"""Classification: one label a picture, cross-entropy with label smoothing, top-1 and top-5."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convnext.data.loader import Batch, EvalLoader, TrainLoader
+from convnext.data.sources import LabelSafe, Source, Split
+from convnext.errors import UserError
+from convnext.metrics.classification import ClassificationMetric, Scores
+from convnext.network import Network
+from convnext.preprocess import Preprocess
+from convnext.recipe import Recipe
+from convnext.weights.sidecar import default_preprocess
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReadyBatch:
+    """Normalised pictures (N, C, size, size), channels last in memory, and their labels (N,), on the device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Guess:
+    """One picture as the network saw it, uint8 (height, width, channels), its label and the most probable one.
+
+    probability is that of `predicted`, 0 to 1; truth is None where nobody knows.
+    """
+
+    pixels: NDArray[np.uint8]
+    predicted: str
+    probability: float
+    truth: str | None = None
+
+
+class ClassifyMetric:
+    """Top-1, top-5 and plain cross-entropy over logits."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._metric = ClassificationMetric(num_classes)
+
+    def update(self, outputs: Tensor, batch: ReadyBatch) -> None:
+        """Add the logits of a batch."""
+        self._metric.update(outputs, batch.labels)
+
+    def compute(self) -> dict[str, float | int | None]:
+        """Return top1 and top5 in percent (top5 None with five classes or fewer), loss and images."""
+        scores = self.scores()
+        return {"top1": scores.top1, "top5": scores.top5, "loss": scores.loss, "images": scores.images}
+
+    def scores(self) -> Scores:
+        """Return everything, the confusion matrix included."""
+        return self._metric.compute()
+
+
+class ClassifyTask:
+    """Trains a network to tell the classes of a source apart.
+
+    preprocess  how held-out pictures are shown, and mean and std for all; it travels with the weights
+    seed        decides the order of the pictures and how each is varied
+    """
+
+    target = "top1"
+
+    def __init__(self, source: Source, recipe: Recipe, *, preprocess: Preprocess, seed: int) -> None:
+        self.source = source
+        self.recipe = recipe
+        self.preprocess = preprocess
+        self.seed = seed
+        self.num_classes = len(source.classes)
+        self._channels = len(preprocess.mean)
+
+    def build(self, backbone: nn.Module) -> nn.Module:
+        """Return the network with a head for the source's classes: its own where the count agrees, else a fresh one."""
+        if not isinstance(backbone, Network):
+            raise UserError(f"classification trains a convnext Network, got {type(backbone).__name__}")
+        if backbone.spec.in_channels != self._channels:
+            raise UserError(
+                f"the network takes {backbone.spec.in_channels} channels and the preprocessing gives "
+                f"{self._channels}; create the model with in_channels={self._channels}"
+            )
+        if backbone.spec.num_classes != self.num_classes:
+            backbone.reset_head(self.num_classes, head_scale=self.recipe.regularise.head_scale)
+        return backbone
+
+    def train_batches(self) -> TrainLoader:
+        """Return the shuffled and varied batches of the training split."""
+        return self._train_loader
+
+    def val_batches(self) -> EvalLoader:
+        """Return the held-out pictures, each exactly once."""
+        return self._val_loader
+
+    @cached_property
+    def _train_loader(self) -> TrainLoader:
+        data = self.recipe.data
+        return TrainLoader(
+            self.source.train,
+            size=data.size,
+            augment=self.recipe.augment,
+            label_safe=self.source.label_safe,
+            batch_size=data.batch_size,
+            seed=self.seed,
+            workers=data.workers,
+            channels=self._channels,
+        )
+
+    @cached_property
+    def _val_loader(self) -> EvalLoader:
+        data = self.recipe.data
+        return EvalLoader(
+            self.source.val,
+            preprocess=self.preprocess,
+            batch_size=data.batch_size,
+            workers=data.workers,
+            channels=self._channels,
+        )
+
+    def prepare(self, batch: Batch, device: torch.device, generator: torch.Generator | None) -> ReadyBatch:
+        """Bring a batch to the device and normalise it there."""
+        return ReadyBatch(
+            images=normalise(batch.images.to(device, non_blocking=True), self.preprocess),
+            labels=batch.labels.to(device, non_blocking=True),
+        )
+
+    def loss(self, model: nn.Module, batch: ReadyBatch) -> Mapping[str, Tensor]:
+        """Return the cross-entropy against labels smoothed by `mix.label_smoothing`, as "total"."""
+        smoothing = self.recipe.mix.label_smoothing
+        return {"total": F.cross_entropy(model(batch.images), batch.labels, label_smoothing=smoothing)}
+
+    def predict(self, model: nn.Module, batch: ReadyBatch) -> Tensor:
+        """Return the logits (N, classes)."""
+        logits: Tensor = model(batch.images)
+        return logits
+
+    def metric(self) -> ClassifyMetric:
+        """Return an empty score."""
+        return ClassifyMetric(self.num_classes)
+
+
+def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """Map uint8 pictures (N, C, H, W) to (images / 255 - mean) / std in float32, channels last in memory."""
+    floats = images.to(dtype=torch.float32, memory_format=torch.channels_last)
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
+        for values in (preprocess.mean, preprocess.std)
+    )
+    return floats.div_(255).sub_(mean).div_(std)
+
+
+def evaluation_preprocess(recipe: Recipe, label_safe: LabelSafe, in_channels: int = 3) -> Preprocess:
+    """Return how a recipe shows held-out pictures.
+
+    The paper's rule for the size, unless `evaluate.crop` says otherwise; never a crop so tight that the source says it
+    may cut away what the label names.
+    """
+    size = recipe.data.size
+    standard = default_preprocess(in_channels)
+    rule = Preprocess.for_size(size)
+    rule = replace(rule, mean=standard.mean, std=standard.std, interpolation=recipe.augment.interpolation)
+    if recipe.evaluate.crop is not None:
+        rule = replace(rule, resize="short_side", crop=recipe.evaluate.crop)
+    least = math.sqrt(label_safe.min_crop_scale)
+    return rule if rule.crop >= least else replace(rule, crop=least)
+
+
+@torch.inference_mode()
+def sample_guesses(task: ClassifyTask, model: nn.Module, device: torch.device, count: int) -> list[Guess]:
+    """Return what a model says of `count` held-out pictures spread evenly over the split."""
+    total = len(task.source.val)
+    chosen = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
+    split = task.source.val
+    part = Split(store=split.store, entries=split.entries[chosen], labels=split.labels[chosen])
+    loader = EvalLoader(
+        part, preprocess=task.preprocess, batch_size=len(chosen), workers=0, channels=len(task.preprocess.mean)
+    )
+    model.eval()
+    guesses: list[Guess] = []
+    for batch in loader:
+        if len(batch.indices):
+            logits = task.predict(model, task.prepare(batch, device, None))
+            guesses.extend(_guesses(batch, logits.float().softmax(dim=1).cpu(), task.source.classes))
+    return guesses
+
+
+def _guesses(batch: Batch, probabilities: Tensor, classes: Sequence[str]) -> list[Guess]:
+    best = probabilities.max(dim=1)
+    return [
+        Guess(
+            pixels=image.permute(1, 2, 0).numpy(),
+            predicted=classes[predicted],
+            probability=probability,
+            truth=classes[label],
+        )
+        for image, probability, predicted, label in zip(
+            batch.images, best.values.tolist(), best.indices.tolist(), batch.labels.tolist(), strict=True
+        )
+    ]

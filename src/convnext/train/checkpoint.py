@@ -1,0 +1,137 @@
+"""A run's whole state in one file: weights, average, optimizer, counters and what they belong to.
+
+One atomically written, hashed file means that resuming can never mix two moments of a run.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from convnext.errors import UserError
+from convnext.files import read_tensors, write_tensors
+from convnext.train.ema import Ema
+from convnext.train.optim import optimizer_tensors, restore_optimizer
+from convnext.train.score import Weights
+
+FORMAT = "convnext run 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best epoch so far, counted from 1, which weights made it, and their value of the task's target."""
+
+    epoch: int
+    weights: Weights
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come.
+
+    step, epoch       optimizer steps done; epochs done and scored
+    loss_sum, images  over the epoch that is open: loss times pictures, and pictures
+    images_seen       pictures trained on since the start
+    seconds           wall time since the start, pauses between resumes left out; `train_seconds` without scoring
+    best, history     the best epoch and one row for each scored epoch
+    unreadable        names of pictures that could not be read, each once
+    """
+
+    step: int = 0
+    epoch: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    images_seen: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    best: Best | None = None
+    history: tuple[dict[str, Any], ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
+        """Rebuild what `to_dict` returned."""
+        known = {field.name: values[field.name] for field in fields(cls)}
+        best = None if known["best"] is None else Best(**known["best"])
+        sequences = {name: tuple(known[name]) for name in ("history", "unreadable")}
+        return cls(**{**known, **sequences, "best": best})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """A checkpoint in memory: state dicts of the raw and the averaged weights (None without one), and the rest."""
+
+    path: Path
+    raw: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+    optimizer: dict[str, Tensor]
+    progress: Progress
+    description: dict[str, Any]
+
+    def restore(self, model: nn.Module, ema: Ema | None, optimizer: Optimizer) -> None:
+        """Put the state into a model, its average and its optimizer, in place."""
+        model.load_state_dict(self.raw)
+        if ema is not None:
+            assert self.ema is not None, "the recipe of the file says whether there is an average"
+            ema.model.load_state_dict(self.ema)
+        restore_optimizer(model, optimizer, self.optimizer)
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    ema: Ema | None,
+    optimizer: Optimizer | None,
+    progress: Progress,
+    description: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint: `description` is the metadata beside the counters, by name (spec, labels, recipe, ...).
+
+    UserError when a weight is not a finite number or the file cannot be written; the old file then stays.
+    """
+    require_finite(model, path)
+    tensors = {f"raw.{name}": tensor for name, tensor in model.state_dict().items()}
+    if ema is not None:
+        tensors |= {f"ema.{name}": tensor for name, tensor in ema.model.state_dict().items()}
+    if optimizer is not None:
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(model, optimizer).items()}
+    write_tensors(path, tensors, {**description, "format": FORMAT, "progress": progress.to_dict()})
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; UserError when it is missing, damaged or not one of a run."""
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path} holds weights but no run to go on with; a run's checkpoint is its last.safetensors")
+    ema = _part(tensors, "ema.")
+    return Checkpoint(
+        path=path,
+        raw=_part(tensors, "raw."),
+        ema=ema or None,
+        optimizer=_part(tensors, "optimizer."),
+        progress=Progress.from_dict(metadata["progress"]),
+        description={key: value for key, value in metadata.items() if key not in ("format", "progress")},
+    )
+
+
+def require_finite(model: nn.Module, path: Path) -> None:
+    """Raise UserError when a weight is NaN or infinite, so that no such state replaces a good checkpoint."""
+    floats = [value.detach() for value in model.state_dict().values() if value.is_floating_point()]
+    # The sum of absolute values is finite exactly when all of them are, short of an overflow.
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(floats, 1)])
+    if not bool(torch.isfinite(norms).all()):
+        raise UserError(f"the weights are no longer finite numbers, so {path} was not overwritten")
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,46 @@
+"""Which device a run works on, and in which precision."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from convnext.errors import UserError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; "auto" is the first of CUDA, MPS and CPU that is there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device must be auto, cuda, cuda:0, mps or cpu, got {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"there is no device {name}: torch sees {torch.cuda.device_count()} CUDA devices; take cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("there is no device mps on this machine; take cpu")
+    if device.type not in ("cuda", "mps", "cpu"):
+        raise UserError(f"device must be auto, cuda, cuda:0, mps or cpu, got {name!r}")
+    return device
+
+
+def choose_precision(name: Precision, device: torch.device) -> Literal["float32", "bfloat16"]:
+    """Return the precision of the forward pass; "auto" is bfloat16 on CUDA and float32 elsewhere.
+
+    float16 is not offered: it overflows in ConvNeXt-L and XL (Table 7's runs had to switch it off).
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UserError(f"precision must be auto, float32 or bfloat16, got {name!r}")
+    if name == "auto":
+        return "bfloat16" if device.type == "cuda" else "float32"
+    return name
+
+
+def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> AbstractContextManager[object]:
+    """Return the context in which the forward pass runs."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

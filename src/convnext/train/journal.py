@@ -1,0 +1,43 @@
+"""log.jsonl: one JSON object a line, each step and epoch of a run once, however often it was resumed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from convnext.errors import UserError
+from convnext.files import cannot_write, write_text
+
+
+class Journal:
+    """Appends rows to a log; each row is on its way to the disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row; UserError when the disk is full or the file cannot be written."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows; half a line at the end, left by a killed run, is passed over."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                if number < len(lines):
+                    raise UserError(f"{self.path} line {number} is not JSON; remove the line to go on") from None
+        return rows
+
+    def cut(self, *, step: int, epoch: int) -> None:
+        """Drop what was logged after that step and epoch, so that a resumed run logs it again just once."""
+        last = {"step": step, "epoch": epoch}
+        kept = [row for row in self.rows() if row[row["kind"]] <= last[row["kind"]]]
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -1,0 +1,61 @@
+"""Ctrl-C and SIGTERM as a wish that the loop grants at the end of a step."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+ItemT = TypeVar("ItemT")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(Exception):  # noqa: N818 - a wish granted is no error
+    """A signal asked the run to stop."""
+
+
+class StopRequest:
+    """Notes the first SIGINT or SIGTERM inside a `with`; a second one acts as it did before.
+
+    Outside the main thread Python delivers no signals, and nothing is installed.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+        self._process = os.getpid()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.signal_name is not None
+
+    def until_requested(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Yield the items; raise Stopped before the next one once a signal has come."""
+        for item in items:
+            if self.requested:
+                raise Stopped
+            yield item
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A forked worker: Ctrl-C reaches it too, but only the parent decides; SIGTERM is the parent's word.
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return
+        self.signal_name = signal.Signals(number).name
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

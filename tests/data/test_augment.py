@@ -1,0 +1,174 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+from convnext.data.augment import RESAMPLING, eval_picture, keep_labels_true, random_crop, train_picture
+from convnext.data.pictures import PictureError
+from convnext.data.splits import LabelSafe
+from convnext.preprocess import Preprocess
+from convnext.recipe import Augment
+
+PAPER = Augment(crop_scale=(0.08, 1.0), crop_ratio=(3 / 4, 4 / 3), flip=0.5, interpolation="bicubic")
+SIDES = st.integers(1, 90)
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+class TorchDraws:
+    """Draws as torchvision draws them, so that both rules see the same numbers."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return torch.empty(1).uniform_(low, high).item()
+
+    def integers(self, low: int, high: int) -> int:
+        return int(torch.randint(low, high, size=(1,)).item())
+
+
+@pytest.mark.parametrize(
+    ("scale", "ratio"),
+    [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.7, 1.0), (3 / 4, 4 / 3)), ((0.9, 1.0), (1.9, 2.0)), ((1, 1), (1, 1))],
+)
+def test_crop_equals_torchvision(scale, ratio):
+    sizes = np.random.default_rng(0).integers(1, 400, (300, 2)).tolist()
+    with torch.random.fork_rng():
+        for seed, (width, height) in enumerate([*sizes, (1, 400), (400, 1), (1, 1), (500, 30)]):
+            torch.manual_seed(seed)
+            image = torch.empty(3, height, width)
+            top, left, h, w = transforms.RandomResizedCrop.get_params(image, list(scale), list(ratio))
+            torch.manual_seed(seed)
+            assert random_crop(width, height, scale, ratio, TorchDraws()) == (left, top, w, h)
+
+
+@given(width=SIDES, height=SIDES, seed=st.integers(0, 10**6), low=st.floats(0.01, 1))
+def test_crop_lies_inside(width, height, seed, low):
+    generator = np.random.default_rng(seed)
+    left, top, w, h = random_crop(width, height, (low, 1.0), (3 / 4, 4 / 3), generator)
+    assert left >= 0 and top >= 0 and w >= 1 and h >= 1
+    assert left + w <= width and top + h <= height
+
+
+def test_crop_is_uniform_in_area_and_log_ratio():
+    generator = np.random.default_rng(0)
+    boxes = [random_crop(1000, 1000, (0.2, 0.5), (0.5, 2.0), generator) for _ in range(4000)]
+    left, top, width, height = np.array(boxes).T
+    area = (width * height / 1e6 - 0.2) / 0.3
+    ratio = (np.log(width / height) - math.log(0.5)) / math.log(4)
+    for values in (area, ratio, left / (1000 - width), top / (1000 - height)):
+        # Kolmogorov and Smirnov's distance from the uniform law; 0.031 is passed once in a thousand times.
+        distance = np.abs(np.sort(values) - np.arange(4000) / 4000).max()
+        assert distance < 0.031
+
+
+def test_train_picture_is_the_crop_scaled_and_sometimes_mirrored():
+    image = noise(50, 40)
+    mirrored = 0
+    for seed in range(40):
+        left, top, width, height = random_crop(50, 40, PAPER.crop_scale, PAPER.crop_ratio, np.random.default_rng(seed))
+        box = (left, top, left + width, top + height)
+        straight = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC, box=box))
+        pixels = train_picture(image, 16, PAPER, np.random.default_rng(seed))
+        assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)
+        if (pixels == straight).all():
+            continue
+        assert (pixels == straight[:, ::-1]).all()
+        mirrored += 1
+    assert 10 <= mirrored <= 30
+
+
+@pytest.mark.parametrize(("flip", "expected"), [(0.0, {False}), (1.0, {True})])
+def test_flip_is_a_probability(flip, expected):
+    image = noise(16, 16)
+    whole = replace(PAPER, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=flip)
+    seen = set()
+    for seed in range(20):
+        pixels = train_picture(image, 16, whole, np.random.default_rng(seed))
+        seen.add(bool((pixels == np.asarray(image)[:, ::-1]).all()))
+    assert seen == expected
+
+
+def test_same_generator_same_pixels_and_no_global_state():
+    image = noise(30, 20)
+    first = train_picture(image, 8, PAPER, np.random.default_rng(7))
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert (train_picture(image, 8, PAPER, np.random.default_rng(7)) == first).all()
+    assert (train_picture(image, 8, PAPER, np.random.default_rng(8)) != first).any()
+
+
+def test_interpolation_is_obeyed():
+    image = noise(31, 31)
+    made = {
+        train_picture(image, 16, replace(PAPER, interpolation=method), np.random.default_rng(0)).tobytes()
+        for method in ("bilinear", "bicubic")
+    }
+    assert len(made) == 2
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    width=SIDES,
+    height=SIDES,
+    size=st.integers(1, 70),
+    crop=st.sampled_from([0.875, 0.95, 1.0, 0.5]),
+    method=st.sampled_from(sorted(RESAMPLING)),
+)
+def test_eval_equals_torchvision(width, height, size, crop, method):
+    preprocess = Preprocess(size=size, crop=crop, interpolation=method)
+    reference = transforms.Compose(
+        [
+            transforms.Resize(preprocess.resize_px, InterpolationMode(method)),
+            transforms.CenterCrop(size),
+        ]
+    )
+    image = noise(width, height)
+    pixels = eval_picture(image, preprocess)
+    assert pixels.shape == (size, size, 3)
+    assert (pixels == np.asarray(reference(image))).all()
+
+
+@pytest.mark.parametrize("shape", [(500, 375), (375, 500), (333, 333), (101, 67), (8, 8)])
+def test_eval_equals_torchvision_at_224(shape):
+    image = noise(*shape)
+    reference = transforms.Compose([transforms.Resize(256, InterpolationMode.BICUBIC), transforms.CenterCrop(224)])
+    assert (eval_picture(image, Preprocess()) == np.asarray(reference(image))).all()
+
+
+@given(width=SIDES, height=SIDES)
+def test_squash_cuts_nothing(width, height):
+    image = noise(width, height)
+    reference = transforms.Resize((24, 24), InterpolationMode.BICUBIC)
+    pixels = eval_picture(image, Preprocess(size=24, resize="squash", crop=1.0))
+    assert (pixels == np.asarray(reference(image))).all()
+
+
+def test_grey_pictures_keep_one_channel():
+    image = noise(20, 20).convert("L")
+    assert train_picture(image, 8, PAPER, np.random.default_rng(0)).shape == (8, 8, 1)
+    assert eval_picture(image, Preprocess(size=8)).shape == (8, 8, 1)
+
+
+def test_hopelessly_thin_picture_is_refused():
+    with pytest.raises(PictureError, match="1 x 1000000 is too thin to be scaled to a short side of 256"):
+        eval_picture(Image.new("RGB", (1, 10**6)), Preprocess())
+
+
+def test_labels_stay_true():
+    digits = LabelSafe(flip=False, min_crop_scale=0.7)
+    safe = keep_labels_true(PAPER, digits)
+    assert (safe.flip, safe.crop_scale) == (0.0, (0.7, 1.0))
+    assert safe == replace(PAPER, flip=0.0, crop_scale=(0.7, 1.0)), "the rest is as the recipe says"
+    assert keep_labels_true(PAPER, LabelSafe()) == PAPER
+    mild = replace(PAPER, crop_scale=(0.9, 0.95))
+    assert keep_labels_true(mild, digits).crop_scale == (0.9, 0.95)
+    small = replace(PAPER, crop_scale=(0.1, 0.2))
+    assert keep_labels_true(small, digits).crop_scale == (0.7, 0.7)

@@ -1,0 +1,349 @@
+"""A run directory from a folder of pictures: what is in it, going on, several seeds, bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convnext
+from convnext.cost import total_cost
+from convnext.errors import UserError
+from convnext.files import read_tensors
+from convnext.network import Network
+from convnext.preprocess import Preprocess
+from convnext.recipe import Recipe
+from convnext.run import resume_run, train_run
+from convnext.seeds import SeedsResult, gather, resume, train_seeds
+from convnext.train.checkpoint import read_checkpoint
+from convnext.train.journal import Journal
+from convnext.weights import read_model
+from tests.train.test_resume import require_equal_runs
+from tests.train.tiny import LAYER_NET, Watcher, tiny_recipe
+
+FILES = (
+    "best.safetensors confusion.png curves.png last.safetensors log.jsonl predictions.png "
+    "recipe.json run.json summary.json"
+).split()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three class folders of ten noisy squares, one of them broken."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for name, level in (("dark", 70), ("light", 190), ("middle", 130)):
+        (folder / name).mkdir()
+        for number in range(10):
+            pixels = np.clip(level + generator.integers(-40, 41, (12, 12, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    (folder / "dark" / "3.png").write_bytes(b"not a picture")
+    return str(folder)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def train(pictures: str, out: Path | None, recipe: Recipe | None = None, **options: Any) -> Any:
+    model = options.pop("model", LAYER_NET)
+    return train_run(pictures, model, recipe or tiny_recipe(), out=out, device="cpu", log_every=1, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is only looked at."""
+    folder: Path = train(pictures, tmp_path_factory.mktemp("runs") / "run").folder
+    return folder
+
+
+def test_a_run_leaves_all_that_it_promises(pictures: str, tmp_path: Path) -> None:
+    watcher = Watcher()
+    result = train(pictures, tmp_path / "run", reporter=watcher, seed=4)
+    assert result.finished and names_in(result.folder) == FILES
+    summary = json.loads((result.folder / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(result.summary))
+    # 24 to train on make 6 batches of 4; 6 are held out.
+    assert (summary["train_images"], summary["val_images"], summary["steps"], summary["epochs"]) == (24, 6, 18, 3)
+    assert (summary["seed"], summary["model"], summary["recipe"], summary["size"]) == (4, "network", "tiny", 8)
+    cost = total_cost(replace(LAYER_NET, num_classes=3), 8)
+    assert (summary["params"], summary["gmacs"]) == (cost.params, cost.gmacs)
+    assert summary["labels"] == ["dark", "light", "middle"] and summary["classes"] == 3
+    broken = [name for name in summary["unreadable"] if name.endswith("3.png")]
+    assert len(broken) == 1 == len(watcher.warnings)
+    assert summary["seconds"] > 0 and summary["images_per_second"] > 0
+    assert summary["machine"]["cpus"] == os.cpu_count() and summary["versions"]["torch"] == torch.__version__
+    assert Recipe.from_dict(json.loads((result.folder / "recipe.json").read_text())) == tiny_recipe()
+
+
+def test_the_summary_says_what_the_best_file_scores(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    epochs = [row for row in Journal(finished / "log.jsonl").rows() if row["kind"] == "epoch"]
+    best = max(row["ema"]["top1"] for row in epochs)
+    assert summary["best"]["weights"] == "ema" and summary["best"]["top1"] == best
+    row = next(row for row in epochs if row["ema"]["top1"] == best)
+    assert summary["best"] == {"epoch": row["epoch"], "weights": "ema", **row["ema"]}
+    assert summary["last"] == {"epoch": 3, "raw": epochs[-1]["raw"], "ema": epochs[-1]["ema"]}
+    counts = np.array(summary["confusion"])
+    assert counts.sum() == summary["best"]["images"]
+    assert 100 * counts.trace() / counts.sum() == pytest.approx(summary["best"]["top1"])
+
+
+def test_best_file_opens_as_a_model_with_all_that_belongs_to_it(finished: Path) -> None:
+    folder = finished
+    loaded = read_model(folder)
+    assert loaded.labels == ("dark", "light", "middle") and loaded.weights == "ema"
+    assert loaded.preprocess == Preprocess(size=8, crop=1.0)
+    checkpoint = read_checkpoint(folder / "best.safetensors")
+    assert checkpoint.ema is not None and checkpoint.raw.keys() == checkpoint.ema.keys()
+    assert all(torch.equal(value, checkpoint.ema[name]) for name, value in loaded.network.state_dict().items())
+    raw = convnext.load(folder, weights="raw", verbose=False)
+    assert all(torch.equal(value, checkpoint.raw[name]) for name, value in raw.state_dict().items())
+    assert any(not torch.equal(checkpoint.raw[name], checkpoint.ema[name]) for name in checkpoint.raw)
+
+
+def test_same_seed_same_run_and_another_seed_another(pictures: str, tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        torch.rand(3)
+        train(pictures, tmp_path / name, seed=seed)
+    require_equal_runs(tmp_path / "one", tmp_path / "two")
+    first, second = (read_checkpoint(tmp_path / name / "last.safetensors") for name in ("one", "three"))
+    assert not torch.equal(first.raw["head.weight"], second.raw["head.weight"])
+
+
+def test_resumed_by_its_folder_alone_equals_never_stopped(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(pictures, tmp_path / "whole", seed=2)
+    folder = tmp_path / "parts"
+    stopped = train(pictures, folder, seed=2, reporter=Watcher(signal_after=8))
+    assert not stopped.finished and stopped.summary is None
+    assert "step 8 of 18" in stopped.message and f"convnext train --resume {folder}" in stopped.message
+    assert not (folder / "summary.json").exists() and (folder / "curves.png").exists()
+    # What a killed run may leave beside its files.
+    (folder / ".last.safetensors.0123abcd.partial").write_bytes(b"half")
+    watcher = Watcher()
+    result = resume_run(folder, reporter=watcher)
+    assert result.finished and watcher.first_step == 8 and watcher.steps[0].step == 9
+    require_equal_runs(tmp_path / "whole", folder)
+    assert names_in(folder) == FILES
+    whole = json.loads((tmp_path / "whole" / "summary.json").read_text())
+    parts = json.loads((folder / "summary.json").read_text())
+    for key in ("best", "last", "confusion", "unreadable", "images_seen", "steps", "seed"):
+        assert whole[key] == parts[key]
+
+
+def test_a_finished_run_says_so_and_its_files_stay(pictures: str, tmp_path: Path) -> None:
+    folder = train(pictures, tmp_path / "run").folder
+    before = {name: (folder / name).stat().st_mtime_ns for name in FILES}
+    watcher = Watcher()
+    result = resume_run(folder, reporter=watcher)
+    assert result.finished and "is finished: 3 of 3 epochs" in result.message and watcher.notes == [result.message]
+    assert {name: (folder / name).stat().st_mtime_ns for name in FILES} == before
+    (folder / "summary.json").unlink()
+    again = resume_run(folder)
+    assert again.finished and again.summary["best"] == result.summary["best"]  # type: ignore[index]
+    assert (folder / "summary.json").exists()
+
+
+def test_a_run_killed_while_it_scores_goes_on(pictures: str, tmp_path: Path) -> None:
+    class Late(Watcher):
+        """The signal comes after the last step of an epoch, as if in the middle of its scoring."""
+
+    result = train(pictures, tmp_path / "run", reporter=Late(signal_after=6))
+    assert not result.finished
+    checkpoint = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert (checkpoint.progress.step, checkpoint.progress.epoch) == (6, 0)
+    assert resume_run(tmp_path / "run").finished
+
+
+def test_default_folder_tells_time_and_model(pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tiny_recipe("schedule.epochs=1")
+    first = train(pictures, None, recipe)
+    second = train(pictures, None, recipe)
+    assert re.fullmatch(r"runs/\d{8}-\d{6}-network", str(first.folder))
+    assert first.folder != second.folder
+
+
+def test_a_network_with_weights_is_trained_on_and_not_touched(pictures: str, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    network = Network(replace(LAYER_NET, num_classes=5))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    preprocess = Preprocess(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    recipe = tiny_recipe("schedule.epochs=1", "optim.lr=1e-7", "schedule.min_lr=0", "regularise.head_scale=0.001")
+    train(pictures, tmp_path / "run", recipe, model=network, preprocess=preprocess)
+    checkpoint = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    for name, value in before.items():
+        assert torch.equal(network.state_dict()[name], value)
+        if not name.startswith("head."):
+            torch.testing.assert_close(checkpoint.raw[name], value, rtol=0, atol=1e-5)
+    assert checkpoint.raw["head.weight"].shape[0] == 3 and checkpoint.raw["head.weight"].abs().max() < 1e-3
+    stored = Preprocess.from_dict(checkpoint.description["preprocess"])
+    assert (stored.mean, stored.std, stored.size) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8)
+
+
+def test_the_recipe_reaches_the_network(pictures: str, tmp_path: Path) -> None:
+    recipe = tiny_recipe("schedule.epochs=1", "regularise.layer_scale=0.25", "optim.lr=1e-9", "schedule.min_lr=0")
+    train(pictures, tmp_path / "run", recipe)
+    checkpoint = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    torch.testing.assert_close(checkpoint.raw["stages.0.0.gamma"], torch.full((8,), 0.25))
+    assert checkpoint.description["spec"]["layer_scale"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"recipe": ["data.batch_size=25"]}, ["batch_size", "24"]),
+        ({"model": "convnext_tinny"}, ["convnext_tinny", "convnext_tiny"]),
+        ({"data": "no/such/folder"}, ["no/such/folder"]),
+        ({"device": "cuda:77"}, ["cuda:77"]),
+        ({"seed": -1}, ["seed", "-1"]),
+        ({"precision": "float16"}, ["precision", "float16"]),
+        ({"log_every": 0}, ["log_every"]),
+    ],
+)
+def test_mistakes_are_sentences_and_leave_no_folder(
+    pictures: str, tmp_path: Path, change: dict[str, Any], words: Sequence[str]
+) -> None:
+    options: dict[str, Any] = {"data": pictures, "model": LAYER_NET, "device": "cpu", **change}
+    recipe = tiny_recipe(*options.pop("recipe", []))
+    with pytest.raises(UserError) as error:
+        train_run(options.pop("data"), options.pop("model"), recipe, out=tmp_path / "run", **options)
+    for word in words:
+        assert word in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_taken_is_refused_and_an_empty_one_used(pictures: str, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"not empty.*--resume"):
+        train(pictures, tmp_path)
+    assert names_in(tmp_path) == ["note.txt"]
+    (tmp_path / "empty").mkdir()
+    assert train(pictures, tmp_path / "empty", tiny_recipe("schedule.epochs=1")).finished
+    with pytest.raises(UserError, match="cannot write"):
+        train(pictures, tmp_path / "note.txt" / "run")
+
+
+def test_nothing_to_resume_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run folder"):
+        resume_run(tmp_path / "missing")
+    with pytest.raises(UserError, match=r"holds no last\.safetensors"):
+        resume_run(tmp_path)
+
+
+def test_changed_data_is_noticed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("a", "b"):
+        (data / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (9, 9), (number * 20, 0, 0)).save(data / name / f"{number}.png")
+    run = tmp_path / "run"
+    assert not train(str(data), run, tiny_recipe("data.batch_size=2"), reporter=Watcher(signal_after=3)).finished
+    (data / "a" / "0.png").unlink()
+    with pytest.raises(UserError, match=r"has changed.*train 10 -> 9"):
+        resume_run(run)
+
+
+def test_several_seeds_stop_and_go_on(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "seeds"
+    torch.manual_seed(3)
+    network = Network(replace(LAYER_NET, num_classes=5))
+
+    class Second(Watcher):
+        """Stops in the second run only."""
+
+        runs = 0
+
+        def start(self, run: Any) -> None:
+            self.runs += 1
+            self.signal_after = 4 if self.runs == 2 else None
+
+    recipe = tiny_recipe("schedule.epochs=2", "optim.lr=0.003")
+    options: dict[str, Any] = {"out": folder, "seeds": [0, 1, 5], "device": "cpu", "log_every": 1}
+    first = train_seeds(pictures, network, recipe, reporter=Second(), **options)
+    assert not first.finished and [result.finished for result in first.runs] == [True, False]
+    assert f"--resume {folder}" in first.message
+    done = (folder / "seed-0" / "last.safetensors").stat().st_mtime_ns
+    # A third run that was killed before its first checkpoint.
+    (folder / "seed-5").mkdir()
+    (folder / "seed-5" / "run.json").write_text("{}")
+    watcher = Watcher()
+    second = resume(folder, reporter=watcher)
+    assert isinstance(second, SeedsResult) and second.finished and second.summary is not None
+    assert (folder / "seed-0" / "last.safetensors").stat().st_mtime_ns == done
+    assert watcher.steps[0].step == 5
+    whole = train_run(pictures, network, recipe, out=tmp_path / "five", seed=5, device="cpu", log_every=1)
+    require_equal_runs(whole.folder, folder / "seed-5")
+    summary = json.loads((folder / "seeds.json").read_text())
+    tops = [json.loads((folder / f"seed-{n}" / "summary.json").read_text())["best"]["top1"] for n in (0, 1, 5)]
+    assert [row["best"] for row in summary["runs"]] == tops
+    assert summary["best"]["mean"] == pytest.approx(np.mean(tops))
+    assert summary["best"]["std"] == pytest.approx(np.std(tops, ddof=1))
+    held_out = {json.dumps(read_tensors(folder / f"seed-{n}" / "last.safetensors")[1]["source"]) for n in (0, 1, 5)}
+    assert len(held_out) == 1
+
+
+def test_gathering_takes_the_sample_deviation_and_the_same_weights() -> None:
+    def one(seed: int, best: float, raw: float, ema: float) -> dict[str, Any]:
+        return {
+            "seed": seed,
+            "best": {"weights": "ema", "top1": best},
+            "last": {"raw": {"top1": raw}, "ema": {"top1": ema}},
+            "seconds": 1.0,
+            "images_per_second": 2.0,
+        }
+
+    gathered = gather([one(0, 90, 1, 80), one(1, 94, 2, 84), one(2, 98, 3, 85)])
+    assert gathered["best"] == {"mean": 94, "std": 4}
+    assert gathered["last"]["mean"] == 83 and [row["last"] for row in gathered["runs"]] == [80, 84, 85]
+    assert gather([one(0, 90, 1, 80)])["best"] == {"mean": 90, "std": None}
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_must_differ(pictures: str, tmp_path: Path, seeds: list[int]) -> None:
+    with pytest.raises(UserError, match="seeds"):
+        train_seeds(pictures, LAYER_NET, tiny_recipe(), seeds=seeds, out=tmp_path / "seeds")
+    assert not (tmp_path / "seeds").exists()
+
+
+def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(pictures: str, tmp_path: Path) -> None:
+    # The whole way: our handler, the loader's workers and the sentence, with the signal going to the whole group.
+    program = f"""
+from pathlib import Path
+from tests.train.tiny import LAYER_NET, tiny_recipe
+from convnext.run import train_run
+result = train_run({pictures!r}, LAYER_NET, tiny_recipe("data.workers=1", "schedule.epochs=5000"),
+                   out=Path({str(tmp_path / "run")!r}), device="cpu", log_every=1)
+print(result.finished, result.message)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    log = tmp_path / "run" / "log.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") > 20):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert out.startswith("False stopped in epoch") and "--resume" in out
+    assert (process.returncode, errors) == (0, "")
+    checkpoint = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    steps = [row["step"] for row in Journal(log).rows() if row["kind"] == "step"]
+    assert checkpoint.progress.step == steps[-1] > 10

@@ -1,0 +1,56 @@
+"""The log: each row once, half lines passed over, a full disk said so."""
+
+from pathlib import Path
+
+import pytest
+
+from convnext.errors import UserError
+from convnext.train.journal import Journal
+
+
+def step(number: int) -> dict[str, object]:
+    return {"kind": "step", "step": number, "epoch": 1 + (number - 1) // 2}
+
+
+def epoch(number: int) -> dict[str, object]:
+    return {"kind": "epoch", "step": 2 * number, "epoch": number}
+
+
+def test_cut_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "log.jsonl")
+    rows = [step(1), step(2), epoch(1), step(3), step(4), epoch(2), step(5)]
+    for row in rows:
+        journal.write(row)
+    assert journal.rows() == rows
+    # Saved in the middle of the scoring of epoch 2: its steps are done, its row is not.
+    journal.cut(step=4, epoch=1)
+    assert journal.rows() == [step(1), step(2), epoch(1), step(3), step(4)]
+    journal.cut(step=3, epoch=1)
+    assert journal.rows() == [step(1), step(2), epoch(1), step(3)]
+    journal.cut(step=0, epoch=0)
+    assert journal.rows() == []
+
+
+def test_half_a_line_at_the_end_is_dropped_and_elsewhere_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    journal = Journal(path)
+    journal.write(step(1))
+    with path.open("a") as file:
+        file.write('{"kind": "ste')
+    assert journal.rows() == [step(1)]
+    journal.cut(step=9, epoch=9)
+    journal.write(step(2))
+    assert journal.rows() == [step(1), step(2)]
+    path.write_text('{"kind": "ste\n{"kind": "step", "step": 1}\n')
+    with pytest.raises(UserError, match="line 1"):
+        journal.rows()
+
+
+def test_no_log_yet(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "log.jsonl").rows() == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_full_disk_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="disk is full"):
+        Journal(Path("/dev/full")).write(step(1))
