@@ -4,10 +4,13 @@ A table stands between `<!-- table: NAME -->` and `<!-- end -->`. Nobody types a
 """
 
 import argparse
+import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from convnext.cost import total_cost
 from convnext.models import MODELS
@@ -47,7 +50,82 @@ def models_table() -> str:
     return markdown(["model", "parameters", "GMACs", "input"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"roadmap": roadmap_table, "models": models_table}
+def record(name: str) -> dict[str, Any]:
+    """Return a committed record."""
+    value: dict[str, Any] = json.loads((ROOT / "results" / name).read_text(encoding="utf-8"))
+    return value
+
+
+def measured_on(one: dict[str, Any]) -> str:
+    """Return the line under a table that says where its numbers come from."""
+    machine, versions = one["machine"], one["versions"]
+    return (
+        f"\n{machine['processor']}, {machine['threads']} threads, torch {versions['torch']}, Python "
+        f"{versions['python']}; commit {one['commit']}, {one['date']}; `{one['command']}`.\n"
+    )
+
+
+def spread(values: list[float]) -> str:
+    """Return mean and sample deviation, or the one value."""
+    text = f"{statistics.fmean(values):.2f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.2f}"
+
+
+def digits_table() -> str:
+    """Return what three seeds reach on the embedded digits."""
+    one = record("digits.json")
+    rows = [
+        [
+            f"{one['model']}, {one['recipe']['schedule']['epochs']} epochs",
+            str(len(one["runs"])),
+            spread([run["last"]["ema"]["top1"] for run in one["runs"]]),
+            spread([run["last"]["raw"]["top1"] for run in one["runs"]]),
+            f"{statistics.median(run['seconds'] for run in one['runs']):.0f} s",
+        ]
+    ]
+    columns = ["digits, 359 held out", "seeds", "top-1, EMA", "top-1, raw", "wall time a run"]
+    return markdown(columns, rows) + measured_on(one)
+
+
+def imagenette_table() -> str:
+    """Return Imagenette at 64 pixels: the two stem strides and the ResNet of equal cost."""
+    one = record("imagenette64.json")
+    rows = []
+    for name, cost in one["costs"].items():
+        runs = [run for run in one["runs"] if run["variant"] == name]
+        rows.append(
+            [
+                name,
+                f"{1000 * cost['gmacs']:.1f}",
+                f"{cost['params'] / 1e6:.2f}M",
+                spread([run["last"]["ema"]["top1"] for run in runs]),
+                spread([run["last"]["raw"]["top1"] for run in runs]),
+                f"{one['epoch_seconds'][name]:.0f} s",
+                f"{one['images_per_second'][name]:.0f}",
+            ]
+        )
+    columns = [
+        f"Imagenette, 64 pixels, {one['recipe']['schedule']['epochs']} epochs",
+        "million MACs",
+        "params",
+        "top-1, EMA",
+        "top-1, raw",
+        "wall time an epoch",
+        "training images/s",
+    ]
+    seeds = len({run["seed"] for run in one["runs"]})
+    note = (
+        f"\nThe last epoch's weights, {seeds} seed{'s' if seeds > 1 else ''}; speed is the median of {one['rounds']} "
+    )
+    return markdown(columns, rows) + note + "interleaved rounds.\n" + measured_on(one)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "roadmap": roadmap_table,
+    "models": models_table,
+    "digits": digits_table,
+    "imagenette": imagenette_table,
+}
 
 
 def rendered(text: str, page: Path) -> str:

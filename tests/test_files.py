@@ -17,7 +17,7 @@ import torch
 
 from convnext import files
 from convnext.errors import UserError
-from convnext.files import read_checkpoint, read_tensors, write_bytes, write_json, write_tensors, write_text
+from convnext.files import read_foreign, read_tensors, write_bytes, write_json, write_tensors, write_text
 
 TENSORS = {
     "raw.b": torch.arange(12.0).reshape(3, 4),
@@ -129,7 +129,7 @@ def test_other_safetensors_are_not_ours(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    for read in (read_tensors, read_checkpoint):
+    for read in (read_tensors, read_foreign):
         with pytest.raises(UserError, match=r"there is no file .*gone\.pth"):
             read(tmp_path / "gone.pth")
         with pytest.raises(UserError, match="is a folder"):
@@ -200,7 +200,7 @@ for write in (lambda p, t: write_tensors(p, t, {}), write_pickle):
     assert len(lines) == 2
     assert all(str(path) in line and "larger than is allowed" in line for line in lines)
     assert left_over(tmp_path) == ["x.safetensors"]
-    assert read_checkpoint(path)["a"].shape == (10,)
+    assert read_foreign(path)["a"].shape == (10,)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, zipped: bool) -> None:
     path, mark = tmp_path / "evil.pth", tmp_path / "ran"
     torch.save({"model": {"a": torch.zeros(2)}, "x": Evil(mark)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(UserError, match=r"evil\.pth holds an object of io\.open, .*save model\.state_dict\(\)"):
-        read_checkpoint(path)
+        read_foreign(path)
     assert not mark.exists()
     # The trap is a real one.
     torch.load(path, weights_only=False)["x"].close()
@@ -265,7 +265,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, zipped: bool) -> None:
 def test_other_objects_are_refused_by_name(tmp_path: Path, value: Any, named: str) -> None:
     torch.save(value, tmp_path / "x.pth")
     with pytest.raises(UserError, match=rf"holds an object of \S*{named}.*state_dict"):
-        read_checkpoint(tmp_path / "x.pth")
+        read_foreign(tmp_path / "x.pth")
 
 
 def training_checkpoint() -> dict[str, Any]:
@@ -288,7 +288,7 @@ def training_checkpoint() -> dict[str, Any]:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_namespace_and_numpy_scalars_load(tmp_path: Path, zipped: bool) -> None:
     torch.save(training_checkpoint(), tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
-    found = read_checkpoint(tmp_path / "x.pth")
+    found = read_foreign(tmp_path / "x.pth")
     assert torch.equal(found["model"]["a"], torch.arange(3.0))
     assert found["args"].lr == 4e-3
     assert found["epoch"] == 7
@@ -305,7 +305,7 @@ def test_both_names_of_numpys_module_load(tmp_path: Path, module: str) -> None:
     line = f"c{now}\nscalar\n".encode()
     assert line in data
     (tmp_path / "x.pth").write_bytes(data.replace(line, f"c{module}\nscalar\n".encode()))
-    assert read_checkpoint(tmp_path / "x.pth")["best"] == 82.1
+    assert read_foreign(tmp_path / "x.pth")["best"] == 82.1
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_what_is_no_checkpoint_gets_a_sentence(tmp_path: Path, data: bytes, said
         (tmp_path / name).write_bytes(data)
         expected = said if name != "x.safetensors" or not data else "web page|Git LFS|is not a checkpoint"
         with pytest.raises(UserError, match=expected) as caught:
-            read_checkpoint(tmp_path / name)
+            read_foreign(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
         assert "\n" not in str(caught.value)
 
@@ -337,15 +337,15 @@ def test_a_truncated_pth_gets_a_sentence(tmp_path: Path, share: float) -> None:
     data = (tmp_path / "x.pth").read_bytes()
     (tmp_path / "x.pth").write_bytes(data[: int(len(data) * share)])
     with pytest.raises(UserError, match=r"x\.pth is not a checkpoint, or is damaged or cut short"):
-        read_checkpoint(tmp_path / "x.pth")
+        read_foreign(tmp_path / "x.pth")
 
 
 def test_the_kind_of_file_is_told_by_its_contents(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "x.pth")
-    assert torch.equal(read_checkpoint(tmp_path / "x.pth")["a"], torch.ones(2))
+    assert torch.equal(read_foreign(tmp_path / "x.pth")["a"], torch.ones(2))
 
 
 def test_a_list_is_not_a_state_dict(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"holds a builtins\.list, not a dictionary"):
-        read_checkpoint(tmp_path / "x.pth")
+        read_foreign(tmp_path / "x.pth")

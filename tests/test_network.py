@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torchvision
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from convnext.cost import total_cost
 from convnext.errors import UserError
+from convnext.layers import StochasticDepth
 from convnext.models import create_model
 from convnext.network import Block, Network
 from convnext.roadmap import spec_at
@@ -116,6 +118,17 @@ def test_stochastic_depth_drops_whole_samples_and_keeps_the_mean() -> None:
     block.eval()
     with torch.no_grad():
         torch.testing.assert_close(block(x[:2]) - x[:2], full[:2], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 2, 2), (5, 2, 2, 4)])
+def test_stochastic_depth_equals_torchvisions_on_the_same_draws(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    results = []
+    for layer in (StochasticDepth(0.3), torchvision.ops.StochasticDepth(0.3, mode="row")):
+        torch.manual_seed(5)
+        results.append(torch.stack([layer(x) for _ in range(20)]))
+        assert torch.equal(layer.eval()(x), x)
+    assert torch.equal(*results)
 
 
 def test_the_start_of_a_layernorm_net() -> None:

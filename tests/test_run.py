@@ -20,6 +20,7 @@ from PIL import Image
 import convnext
 from convnext.cost import total_cost
 from convnext.errors import UserError
+from convnext.evaluate import evaluate, with_labels
 from convnext.files import read_tensors
 from convnext.network import Network
 from convnext.preprocess import Preprocess
@@ -30,10 +31,10 @@ from convnext.train.checkpoint import read_checkpoint
 from convnext.train.journal import Journal
 from convnext.weights import read_model
 from tests.train.test_resume import require_equal_runs
-from tests.train.tiny import LAYER_NET, Watcher, tiny_recipe
+from tests.train.tiny import LAYER_NET, Watcher, tiny_recipe, tiny_source
 
 FILES = (
-    "best.safetensors confusion.png curves.png last.safetensors log.jsonl predictions.png "
+    "best.safetensors confusion.csv confusion.png curves.png last.safetensors log.jsonl predictions.png "
     "recipe.json run.json summary.json"
 ).split()
 
@@ -98,6 +99,28 @@ def test_the_summary_says_what_the_best_file_scores(finished: Path) -> None:
     counts = np.array(summary["confusion"])
     assert counts.sum() == summary["best"]["images"]
     assert 100 * counts.trace() / counts.sum() == pytest.approx(summary["best"]["top1"])
+
+
+def test_evaluating_a_run_takes_the_pictures_that_it_held_out(pictures: str, tmp_path: Path) -> None:
+    recipe = tiny_recipe("schedule.epochs=1", "data.val_fraction=0.4")
+    found = {}
+    for split_seed in (1, 2):
+        result = train(pictures, tmp_path / str(split_seed), recipe, split_seed=split_seed)
+        again = evaluate(read_model(result.folder), pictures, device="cpu").scores
+        best = result.summary["best"]
+        # Another split would have as many pictures: the loss is what tells them apart.
+        assert (again.images, again.loss) == (best["images"], pytest.approx(best["loss"], rel=1e-6))
+        found[split_seed] = result.summary["unreadable"], best["loss"]
+    assert found[1] != found[2]
+
+
+def test_evaluation_numbers_the_classes_as_the_checkpoint_does() -> None:
+    source = tiny_source()
+    known = ("light", "other", "dark", "middle")
+    renumbered = with_labels(source, known, 4)
+    assert renumbered.classes == known
+    for before, after in ((source.train, renumbered.train), (source.val, renumbered.val)):
+        assert [known[label] for label in after.labels] == [source.classes[label] for label in before.labels]
 
 
 def test_best_file_opens_as_a_model_with_all_that_belongs_to_it(finished: Path) -> None:

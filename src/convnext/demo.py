@@ -1,5 +1,6 @@
 """The main job in a few minutes: train on real pictures, evaluate, predict, and say where to look."""
 
+import shlex
 import statistics
 import time
 from collections.abc import Callable
@@ -80,8 +81,9 @@ def run_demo(
         ("curves.png", "loss and accuracy over the epochs"),
     ):
         say(f"  {folder / name}  {what}")
+    quoted = shlex.quote(data)
     settings = "".join(f" --set {one}" for one in (f"model.stem_stride={stride}", f"data.batch_size={_batch(source)}"))
-    say(f"the same again:\n  convnext train {data} --model {MODEL} --epochs {epochs} --size {size}{settings}")
+    say(f"the same again:\n  convnext train {quoted} --model {MODEL} --epochs {epochs} --size {size}{settings}")
     return folder
 
 
@@ -152,6 +154,6 @@ def _held_out(source: Source, folder: Path) -> Path:
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in source.classes[int(source.val.labels[place])])
         try:
             source.val.picture(place).save(pictures / f"{number}-{name}.png")
-        except UserError:
+        except (UserError, OSError):
             continue
     return pictures

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from convnext.cost import total_cost
 from convnext.data.sources import Source, Split, open_source
 from convnext.errors import UserError
 from convnext.metrics.classification import Scores
@@ -18,6 +19,7 @@ from convnext.train.score import score
 from convnext.weights import Loaded
 
 Part = Literal["auto", "train", "val", "all"]
+MANY_PICTURES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +57,7 @@ def evaluate(
     part: Part = "auto",
     size: int | None = None,
     batch_size: int = 64,
-    workers: int = 0,
+    workers: int | None = None,
     device: str = "auto",
     precision: Precision = "auto",
     root: Path | None = None,
@@ -65,27 +67,25 @@ def evaluate(
     part  "auto" is the held-out part where the data has one, or where the checkpoint was trained on this very data
           (split again as it was then); of any other data it is all of it
     size  side of the pictures in pixels; None is the checkpoint's own preprocessing
+    workers  processes that read pictures; None starts two where there are enough pictures to be worth it
 
     UserError when the data cannot be opened, or has classes that the checkpoint does not know.
     """
     if part not in get_args(Part):
         raise UserError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
-    run = loaded.metadata.get("run")
-    recipe = loaded.metadata.get("recipe")
-    trained_on_it = bool(run and recipe and _same_data(run["data"], data))
-    if trained_on_it:
-        assert run is not None and recipe is not None
-        source = open_source(data, seed=run["split_seed"], val_fraction=recipe["data"]["val_fraction"], root=root)
-    else:
-        source = open_source(data, root=root)
+    source, trained_on_it = _open(loaded, data, root)
     source = with_labels(source, loaded.labels, loaded.network.spec.num_classes)
     chosen: Part = part
     if part == "auto":
         chosen = "val" if source.has_own_val or trained_on_it else "all"
     preprocess = loaded.preprocess if size is None else _resized(loaded.preprocess, size)
+    total_cost(loaded.network.spec, preprocess.size)  # refuses pictures that are too small for the network
+    scored_part = _part_of(source, chosen)
+    if workers is None:
+        workers = 2 if len(scored_part) >= MANY_PICTURES else 0
     settings = Data(size=max(preprocess.size, 8), batch_size=batch_size, workers=workers)
     task = ClassifyTask(
-        replace(source, val=_part_of(source, chosen)),
+        replace(source, val=scored_part),
         Recipe(name="evaluation", data=settings),
         preprocess=preprocess,
         seed=0,
@@ -134,8 +134,13 @@ def with_labels(source: Source, labels: Sequence[str] | None, num_classes: int) 
     )
 
 
-def _same_data(one: str, other: str) -> bool:
-    return one == other or Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+def _open(loaded: Loaded, data: str, root: Path | None) -> tuple[Source, bool]:
+    """Open the data, split as when the checkpoint was trained, and tell whether it is what it was trained on."""
+    run, recipe = loaded.metadata.get("run"), loaded.metadata.get("recipe")
+    if not (run and recipe):
+        return open_source(data, root=root), False
+    source = open_source(data, seed=run["split_seed"], val_fraction=recipe["data"]["val_fraction"], root=root)
+    return source, source.fingerprint() == loaded.metadata.get("source", {}).get("fingerprint")
 
 
 def _part_of(source: Source, part: Part) -> Split:

@@ -141,7 +141,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         flush(temporary)
         temporary.replace(path)
-        flush(path.parent)
+        # The file is in place by now; some network file systems cannot flush a folder.
+        with contextlib.suppress(OSError):
+            flush(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -179,7 +181,7 @@ def existing_file(path: str | Path) -> Path:
     return path
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_foreign(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint that another program wrote (.pth, .pt, .bin or .safetensors), running nothing from it.
 
     Pickles may hold tensors, plain values, argparse.Namespace and numpy scalars; anything else is refused with a

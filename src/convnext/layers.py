@@ -70,6 +70,25 @@ class MeanPool(nn.Module):
         return x.mean(self.dims)
 
 
+class StochasticDepth(nn.Module):
+    """Drops a sample's whole branch with chance `p` in training, and scales the kept ones to keep the mean."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def extra_repr(self) -> str:
+        """Return the chance, for a printed network."""
+        return f"p={self.p:g}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, ...) to the same shape."""
+        if not self.training:
+            return x
+        kept = x.new_empty(x.shape[0], *(1,) * (x.ndim - 1)).bernoulli_(1 - self.p)
+        return x * kept.div_(1 - self.p)
+
+
 class LayerFactory:
     """Makes layers in the memory order, norm and activation of a spec."""
 

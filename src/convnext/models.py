@@ -93,7 +93,9 @@ def with_model_settings(spec: NetSpec, settings: Mapping[str, Any]) -> NetSpec:
         if name not in known:
             why = "; the data decides it" if name in ("num_classes", "in_channels") else nearest(name, known)
             raise UserError(f"model.{name} cannot be set{why}")
-    return NetSpec.from_dict({**spec.to_dict(), **settings})
+    # On a command line "none" means no value, which only LayerScale can have; elsewhere it is a word.
+    words = {name: "none" for name, value in settings.items() if value is None and name != "layer_scale"}
+    return NetSpec.from_dict({**spec.to_dict(), **settings, **words})
 
 
 def create_model(

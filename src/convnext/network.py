@@ -9,11 +9,10 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from convnext import layout as plan
 from convnext.errors import UserError
-from convnext.layers import LayerFactory, init_weights
+from convnext.layers import LayerFactory, StochasticDepth, init_weights
 from convnext.spec import NetSpec
 
 
@@ -36,7 +35,7 @@ class Block(nn.Module):
                 add(f"act{index}", make.act())
         self.branch_names = tuple(names)
         self.downsample = _conv_norm(block.shortcut, make) if block.shortcut else nn.Identity()
-        self.drop_path = StochasticDepth(drop_path, mode="row") if drop_path > 0 else nn.Identity()
+        self.drop_path = StochasticDepth(drop_path) if drop_path > 0 else nn.Identity()
         self.act = make.act() if block.act_after_sum else nn.Identity()
 
     def branch(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convnext.data.augment import eval_picture
 from convnext.data.pictures import PICTURE_ENDINGS, PictureError, read_picture
+from convnext.data.tree import visible
 from convnext.errors import UserError
 from convnext.network import Network
 from convnext.preprocess import Preprocess
@@ -48,7 +49,7 @@ def find_pictures(inputs: Iterable[str]) -> list[Path]:
         if path.is_file():
             found[path] = None
             continue
-        inside = path.rglob("*") if path.is_dir() else _matches(path)
+        inside = _inside(path) if path.is_dir() else _matches(path)
         pictures = sorted(one for one in inside if one.suffix.lower() in PICTURE_ENDINGS and one.is_file())
         if not pictures:
             reason = "has no pictures in it" if path.is_dir() else "is no file, folder or glob that matches a picture"
@@ -57,6 +58,10 @@ def find_pictures(inputs: Iterable[str]) -> list[Path]:
     if not found:
         raise UserError("name at least one picture, folder or glob")
     return list(found)
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if visible(path.relative_to(folder).as_posix()))
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
@@ -102,7 +107,7 @@ def _read(path: Path, preprocess: Preprocess, channels: int) -> "np.ndarray[tupl
         picture = read_picture(path, str(path)).convert(GREY if channels == 1 else COLOUR)
         return eval_picture(picture, preprocess)
     except PictureError as error:
-        return str(error)
+        return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
 def _probabilities(model: Network, pixels: Sequence[np.ndarray], preprocess: Preprocess) -> Tensor:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from convnext.errors import UserError, nearest
+from convnext.preprocess import Interpolation
 
 PartT = TypeVar("PartT", bound="Part")
 
@@ -86,7 +87,6 @@ class Part:
             object.__setattr__(self, setting.name, value)
 
 
-Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Weights = Literal["auto", "ema", "raw"]
 
 
@@ -317,8 +317,7 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """Return the recipe for another number of epochs, the warm-up shortened or stretched in proportion."""
     share = recipe.schedule.warmup_epochs / recipe.schedule.epochs
-    schedule = Schedule(epochs=epochs, warmup_epochs=0, min_lr=recipe.schedule.min_lr)
-    return replace(recipe, schedule=replace(schedule, warmup_epochs=share * schedule.epochs))
+    return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs, warmup_epochs=share * epochs))
 
 
 def _part_types() -> dict[str, type[Part]]:

@@ -1,10 +1,11 @@
 """A run directory: everything about one training run, made, gone on with and summed up.
 
 recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that going on needs), best.safetensors,
-curves.png, confusion.png, predictions.png, summary.json.
+curves.png, confusion.png and .csv, predictions.png, summary.json.
 """
 
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from convnext.cost import total_cost
+from convnext.data.augment import keep_labels_true
 from convnext.data.sources import Source, open_source
 from convnext.errors import UserError
 from convnext.files import cannot_write, write_json
@@ -68,12 +70,16 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended: its folder, whether it is finished, its summary if so, and a sentence for the user."""
+    """How a run ended: its folder, whether it is finished, its summary if so, and a sentence for the user.
+
+    interrupted: a signal asked to stop; a run that was in its last moments is finished all the same.
+    """
 
     folder: Path
     finished: bool
     summary: Mapping[str, Any] | None
     message: str
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +121,7 @@ def train_run(
     or a disk that cannot be written.
     """
     config = RunConfig(
-        data=data,
+        data=_lasting(data),
         root=None if root is None else str(root),
         split_seed=split_seed,
         model=title_of(model),
@@ -152,30 +158,30 @@ def resume_run(folder: Path, *, device: str | None = None, reporter: Reporter | 
         return RunResult(folder=folder, finished=True, summary=summary, message=message)
     source = _open(config, recipe)
     before, now = checkpoint.description["source"], _describe(source)
-    if before != now:
-        changed = ", ".join(f"{key} {before[key]!r} -> {now[key]!r}" for key in now if before[key] != now[key])
+    differing = [key for key in now if key != "name" and before.get(key) != now[key]]
+    if differing:
+        changed = ", ".join(f"{key} {before.get(key)!r} -> {now[key]!r}" for key in differing)
         raise UserError(
             f"the data of {folder} has changed since it began ({changed[:300]}); put it back, or start a new run"
         )
     spec = NetSpec.from_dict(checkpoint.description["spec"])
     # The checkpoint's weights take the place of the fresh ones.
-    network = Network(spec, drop_path=recipe.regularise.drop_path)
+    with private_randomness(torch.device("cpu")):
+        network = Network(spec, drop_path=recipe.regularise.drop_path)
     preprocess = Preprocess.from_dict(checkpoint.description["preprocess"])
     return _carry_out(folder, _prepare(config, recipe, source, network, preprocess), checkpoint, reporter)
 
 
 def new_folder(out: Path | None, name: str) -> Path:
     """Make the folder of a new run and return it; UserError when it is taken or cannot be made."""
+    if out is None:
+        return _own_folder(f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace(':', '-').replace('/', '-')}")
     folder = out
-    if folder is None:
-        base = f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace(':', '-').replace('/', '-')}"
-        names = [base, *(f"{base}-{number}" for number in range(2, 100))]
-        folder = next(path for path in (Path("runs") / each for each in names) if not path.exists())
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(
                 f"{folder} exists and is not empty; take another folder, "
-                f"or go on with the run in it: convnext train --resume {folder}"
+                f"or go on with the run in it: convnext train --resume {shlex.quote(str(folder))}"
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -187,6 +193,21 @@ def remove_partial(folder: Path) -> None:
     """Remove the half-written files that a killed run could not remove itself."""
     for leftover in folder.glob(".*.partial"):
         leftover.unlink(missing_ok=True)
+
+
+def _own_folder(base: str) -> Path:
+    """Make a folder in runs/ that nobody else has, not even a run that starts in this second."""
+    number = 1
+    while True:
+        folder = Path("runs") / (base if number == 1 else f"{base}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise cannot_write(folder / LAST, error) from error
+        else:
+            return folder
 
 
 def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, reporter: Reporter) -> RunResult:
@@ -210,6 +231,13 @@ def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, repo
             "source": _describe(run.source),
         },
     )
+    effective = keep_labels_true(run.recipe.augment, run.source.label_safe)
+    if effective != run.recipe.augment:
+        low, high = effective.crop_scale
+        reporter.note(
+            f"so that labels stay true, pictures of {run.source.name} are "
+            f"{'mirrored' if effective.flip else 'not mirrored'} and crops keep {low:g} to {high:g} of the area"
+        )
     trainer = Trainer(run.task, run.network, run.recipe, settings, reporter, checkpoint)
     finished = trainer.run()
     progress = trainer.progress
@@ -218,7 +246,7 @@ def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, repo
     if not finished:
         message = (
             f"stopped in epoch {progress.epoch + 1} after step {progress.step} of {trainer.steps}, and saved; "
-            f"go on with: convnext train --resume {folder}"
+            f"go on with: convnext train --resume {shlex.quote(str(folder))}"
         )
         reporter.note(message)
         return RunResult(folder=folder, finished=False, summary=None, message=message)
@@ -227,7 +255,7 @@ def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, repo
     best = summary["best"]
     message = f"best epoch {best['epoch']}: top-1 {best['top1']:.2f}% ({best['weights']} weights), in {folder}"
     reporter.note(message)
-    return RunResult(folder=folder, finished=True, summary=summary, message=message)
+    return RunResult(folder=folder, finished=True, summary=summary, message=message, interrupted=trainer.interrupted)
 
 
 def _open(config: RunConfig, recipe: Recipe) -> Source:
@@ -245,7 +273,8 @@ def _prepare(
     with private_randomness(torch.device("cpu")):
         # Only a replaced head draws here; +1 keeps it from repeating the draws of the network's own start.
         torch.manual_seed(config.seed + 1)
-        task.build(network)
+        built = task.build(network)
+        assert built is network, "classification trains the network itself"
     # A picture too small for the network is a mistake before anything is written, too.
     total_cost(network.spec, recipe.data.size)
     # Asking for the batches now makes a batch larger than the data a mistake before anything is written.
@@ -258,7 +287,8 @@ def _network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, s
     part = recipe.regularise
     if isinstance(model, Network):
         # A copy, so that the caller's network is not trained under their hands.
-        network = Network(model.spec, drop_path=part.drop_path)
+        with private_randomness(torch.device("cpu")):
+            network = Network(model.spec, drop_path=part.drop_path)
         network.load_state_dict(model.state_dict())
         return network
     with private_randomness(torch.device("cpu")):
@@ -287,12 +317,19 @@ def _opening(run: _Prepared, device: torch.device) -> str:
     )
 
 
+def _lasting(data: str) -> str:
+    """Return the data's text so that it means the same from another working directory."""
+    path = Path(data).expanduser()
+    return str(path.resolve()) if data != "digits" and path.exists() else data
+
+
 def _describe(source: Source) -> dict[str, Any]:
     return {
         "name": source.name,
         "classes": list(source.classes),
         "train": len(source.train),
         "val": len(source.val),
+        "fingerprint": source.fingerprint(),
     }
 
 

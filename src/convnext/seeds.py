@@ -1,6 +1,7 @@
 """The same run with several seeds, one after another, and what they tell together."""
 
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,14 +93,14 @@ def _carry_on(folder: Path, asked: dict[str, Any], reporter: Reporter) -> SeedsR
         else:
             result = _start(folder, place, asked, seed, reporter)
         results.append(result)
-        if not result.finished:
-            message = f"stopped at seed {seed}; go on with: convnext train --resume {folder}"
+        if not result.finished or (result.interrupted and seed != asked["seeds"][-1]):
+            message = f"stopped at seed {seed}; go on with: convnext train --resume {shlex.quote(str(folder))}"
             reporter.note(message)
             return SeedsResult(folder=folder, finished=False, runs=tuple(results), summary=None, message=message)
     summary = gather([result.summary for result in results if result.summary is not None])
     write_json(folder / SEEDS, {"asked": asked, **summary})
     best = summary["best"]
-    message = f"best top-1 of {len(results)} seeds: {best['mean']:.2f}% ± {best['std'] or 0:.2f}, in {folder}"
+    message = f"best top-1 of {len(results)} seeds: {spread_text(best)}, in {folder}"
     reporter.note(message)
     return SeedsResult(folder=folder, finished=True, runs=tuple(results), summary=summary, message=message)
 
@@ -157,6 +158,12 @@ def gather(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
         )
     return {"runs": rows, **{name: _spread([row[name] for row in rows]) for name in ("best", "last")}}
+
+
+def spread_text(spread: Mapping[str, float | None]) -> str:
+    """Return mean ± std in percent; one seed has no std."""
+    mean, std = spread["mean"], spread["std"]
+    return f"{mean:.2f}%" if std is None else f"{mean:.2f} ± {std:.2f}%"
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | None]:

@@ -77,18 +77,21 @@ class NetSpec:
         self._check_stem()
         if self.layer_scale is not None and not (_is_number(self.layer_scale) and 0 < self.layer_scale <= 10):
             raise UserError(
-                f"layer_scale must be above 0 and at most 10, or None for off, got {self.layer_scale}; "
+                f"layer_scale must be above 0 and at most 10, or None for off, got {self.layer_scale!r}; "
                 "the paper starts at 1e-6"
             )
 
     def _check_stem(self) -> None:
+        _require_positive("stem_stride", self.stem_stride)
         allowed = (1, 2, 4) if self.stem == "pool" else (1, 2, 4, 8, 16, 32)
         if self.stem_stride not in allowed:
             raise UserError(
                 f"stem_stride must be one of {', '.join(map(str, allowed))} with a {self.stem} stem, "
                 f"got {self.stem_stride}; take 4, or 2 for pictures of 64 pixels and 1 for 32"
             )
-        if (self.transitions == "none") != (len(self.depths) == 1):
+        if self.isotropic and self.stem != "patch":
+            raise UserError(f'stem must be "patch" with transitions "none" (isotropic), got "{self.stem}"')
+        if self.isotropic != (len(self.depths) == 1):
             raise UserError(
                 f'transitions must be "none" exactly when there is one stage, got "{self.transitions}" '
                 f"with depths {self.depths}; take in_block or separate for several stages"

@@ -1,17 +1,21 @@
 """summary.json: what a finished run achieved, at what cost, on which machine; and its pictures."""
 
+import csv
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from numpy.typing import NDArray
 
 import convnext
 from convnext.cost import total_cost
+from convnext.files import write_text
 from convnext.network import Network
 from convnext.plots import plot_confusion, plot_guesses
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, sample_guesses
@@ -20,6 +24,8 @@ from convnext.train.loop import BEST, Settings
 from convnext.train.score import Weights, score
 
 SHOWN = 24
+# A matrix of more classes would make the summary megabytes long; confusion.csv holds it in any case.
+MOST_CLASSES = 100
 WEIGHTS_NAME: dict[Weights, str] = {"raw": "raw", "ema": "EMA"}
 
 
@@ -44,6 +50,7 @@ def summarise(
     counts = metric.scores().confusion.numpy()
     classes = task.source.classes
     title = f"{scored.values['images']} held-out pictures, epoch {best.epoch}, {WEIGHTS_NAME[weights]} weights"
+    write_text(folder / "confusion.csv", _as_csv(counts, classes))
     plot_confusion(folder / "confusion.png", counts, classes, title=title)
     plot_guesses(folder / "predictions.png", sample_guesses(task, network, settings.device, SHOWN))
     last = progress.history[-1]
@@ -62,7 +69,7 @@ def summarise(
         "best": {"epoch": best.epoch, "weights": weights, **scored.values},
         "last": {"epoch": last["epoch"], "raw": last["raw"], "ema": last["ema"]},
         "labels": list(classes),
-        "confusion": np.asarray(counts).tolist(),
+        "confusion": np.asarray(counts).tolist() if len(classes) <= MOST_CLASSES else None,
         "unreadable": list(progress.unreadable),
         "images_seen": progress.images_seen,
         "seconds": round(progress.seconds, 2),
@@ -72,6 +79,15 @@ def summarise(
         "machine": machine(settings.device),
         "versions": versions(),
     }
+
+
+def _as_csv(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Return a confusion matrix with the true class at the head of each row and the predicted ones on top."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true \\ predicted", *classes])
+    writer.writerows([name, *row] for name, row in zip(classes, counts.tolist(), strict=True))
+    return text.getvalue()
 
 
 def _load_best(folder: Path, network: Network) -> tuple[Any, Weights]:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -90,6 +92,7 @@ def refused(*arguments: str, cwd: Path | None = None) -> str:
 def test_a_run_leaves_everything_behind(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
         "best.safetensors",
+        "confusion.csv",
         "confusion.png",
         "curves.png",
         "last.safetensors",
@@ -241,6 +244,8 @@ def test_a_saved_recipe_runs_again(run: Path, folder: Path, tmp_path: Path) -> N
         (["train", "digits", "--device", "tpu"], "device must be auto, cuda"),
         (["train", "--resume", "nowhere"], "no run folder nowhere"),
         (["train", "digits", "--resume", "nowhere"], "leave out DATA"),
+        (["train", "--resume", "nowhere", "--seed", "0"], "leave out --seed"),
+        (["train", "digits", "--set", "model.transitions=none"], "one stage"),
         (["eval", "nowhere.pth", "digits"], "no file or folder nowhere.pth"),
         (["predict", "nowhere.pth", "nothing.png"], "nothing.png is no file"),
         (["convert", "nowhere.pth", "out.pth", "--to", "timm"], "no file or folder nowhere.pth"),
@@ -301,3 +306,85 @@ def test_wide_terminals_and_pipes_get_the_whole_table(run: Path, folder: Path) -
         env={**os.environ, "COLUMNS": "40"},
     )
     assert str(folder / "red" / "0.png") in done.stdout
+
+
+def test_the_data_is_known_again_from_any_folder_and_under_any_name(run: Path, folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "other name"
+    shutil.copytree(folder, moved)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        value = as_json("eval", str(run), "other name")
+    assert (value["part"], value["images"]) == ("val", 6)
+    (moved / "red" / "0.png").rename(moved / "red" / "new.png")
+    assert as_json("eval", str(run), str(moved))["part"] == "all"
+
+
+def test_a_converted_run_still_knows_its_data(run: Path, folder: Path, tmp_path: Path) -> None:
+    as_json("convert", str(run), str(tmp_path / "own.safetensors"), "--to", "convnext")
+    assert as_json("eval", str(tmp_path / "own.safetensors"), str(folder))["part"] == "val"
+
+
+def test_a_run_goes_on_from_another_working_directory(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "here" / "data")
+    (tmp_path / "there").mkdir()
+    arguments = ["train", "data", "--epochs", "2", "--size", "16", "--set", "data.batch_size=8", *TINY, "--out", "run"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path / "here")
+        as_json(*arguments)
+        (tmp_path / "here" / "run" / "summary.json").unlink()
+        patch.chdir(tmp_path / "there")
+        assert as_json("train", "--resume", "../here/run")["classes"] == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are a thing of POSIX")
+def test_a_signal_to_the_whole_group_saves_the_run(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", str(folder), "--epochs", "400", "--size", "16", "--set", "data.batch_size=8", *TINY[:-2]]
+    run = [sys.executable, "-m", "convnext", *arguments, "--set", "data.workers=2", "--out", str(out)]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.startswith("epoch"))
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.stderr.read()
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest and f"convnext train --resume {out}" in rest
+
+
+def test_other_classes_of_the_same_number_get_a_new_head(run: Path, tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        for index in range(4):
+            draw(tmp_path / "data" / name / f"{index}.png", (9, 99, 199), index)
+    arguments = ["train", str(tmp_path / "data"), "--weights", str(run), "--epochs", "1", "--size", "16"]
+    done = command(*arguments, "--set", "data.workers=0", "--set", "data.batch_size=4", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "head replaced" in done.stderr and "others than the data has" in done.stderr
+
+
+def test_weights_without_a_head_get_one(tmp_path: Path) -> None:
+    network = create_model(replace(CONVNEXT_TINY, depths=(1, 1, 1, 1), width=8, num_classes=3))
+    state = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
+    torch.save({"model": state}, tmp_path / "headless.pth")
+    arguments = ["train", "digits", "--weights", str(tmp_path / "headless.pth"), "--epochs", "1", "--size", "32"]
+    done = command(*arguments, "--set", "data.workers=0", "--out", str(tmp_path / "run"), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["classes"] == 10
+
+
+def test_failures_of_the_machine_are_sentences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for error, words in (
+        (torch.OutOfMemoryError("CUDA out of memory"), "data.batch_size"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."), "data.workers=0"),
+    ):
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr("convnext.cli.app.app", fail)
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 2 and words in capsys.readouterr().err
+    monkeypatch.setattr("convnext.cli.app.app", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main()

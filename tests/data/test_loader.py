@@ -48,7 +48,7 @@ def test_shapes_and_types(painted):
     assert len(batches) == train_loader(painted(20)).batches_per_epoch == 3
     for batch in batches:
         assert (batch.images.shape, batch.images.dtype) == ((6, 3, 8, 8), torch.uint8)
-        assert batch.images.is_contiguous()
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
         assert batch.labels.dtype == batch.indices.dtype == torch.int64
         assert torch.equal(batch.labels, batch.indices % 3)
 

@@ -72,6 +72,19 @@ def test_label_safe_of_photographs():
         LabelSafe(min_crop_scale=0)
 
 
+def test_a_fingerprint_tells_data_and_split_but_not_the_place(tmp_path):
+    def folder(root, names=("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png", "b/3.png")):
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"x")
+        return open_source(str(root), seed=1, val_fraction=0.3).fingerprint()
+
+    here = folder(tmp_path / "here")
+    assert here == folder(tmp_path / "moved" / "away")
+    assert here != folder(tmp_path / "more", ("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png", "b/4.png"))
+    assert here != open_source(str(tmp_path / "here"), seed=2, val_fraction=0.6).fingerprint()
+
+
 def test_the_whole_of_a_source_is_both_parts_and_knows_whose_split_it_is():
     drawn = open_source("digits", seed=3)
     whole = drawn.whole()

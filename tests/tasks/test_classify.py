@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 from torchvision.transforms.v2.functional import normalize, to_dtype
 
@@ -123,6 +124,15 @@ def test_a_crop_never_cuts_more_than_the_source_allows() -> None:
     assert evaluation_preprocess(recipe, LabelSafe()).crop == 0.5
     crop = evaluation_preprocess(recipe, DIGITS_SAFE).crop
     assert crop**2 == pytest.approx(DIGITS_SAFE.min_crop_scale) and crop == math.sqrt(0.7)
+
+
+def test_training_pictures_obey_the_source() -> None:
+    recipe = tiny_recipe("augment.flip=1", "augment.crop_scale=0.2,0.3", "augment.crop_ratio=1,1")
+    source = replace(tiny_source(), label_safe=LabelSafe(flip=False, min_crop_scale=1))
+    for batch in tiny_task(recipe, source).train_batches().epoch(0):
+        for pixels, index in zip(batch.images, batch.indices.tolist(), strict=True):
+            whole = source.train.picture(index).resize((8, 8), Image.Resampling.BICUBIC)
+            assert (pixels.permute(1, 2, 0).numpy() == np.asarray(whole)).all()
 
 
 def test_grey_networks_get_grey_pictures() -> None:

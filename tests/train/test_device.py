@@ -7,11 +7,13 @@ from convnext.errors import UserError
 from convnext.train.device import autocast, choose_device, choose_precision
 
 
-def test_names() -> None:
+def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else choose_device().type)
     assert choose_precision("auto", torch.device("cpu")) == "float32"
-    assert choose_precision("auto", torch.device("cuda")) == "bfloat16"
+    for has_it, precision in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has_it=has_it: has_it)
+        assert choose_precision("auto", torch.device("cuda")) == precision
     assert choose_precision("bfloat16", torch.device("cpu")) == "bfloat16"
 
 

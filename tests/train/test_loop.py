@@ -14,6 +14,7 @@ from convnext.data.sources import Source, Split
 from convnext.errors import UserError
 from convnext.network import Network
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, ReadyBatch
+from convnext.train.chance import step_seeds
 from convnext.train.checkpoint import read_checkpoint
 from convnext.train.journal import Journal
 from convnext.train.schedule import learning_rate
@@ -92,6 +93,25 @@ def test_both_weights_are_scored_and_each_row_holds_its_own(tmp_path: Path) -> N
         network.load_state_dict(state)  # type: ignore[arg-type]
         again = score(task, {name: network}, task.val_batches(), device=torch.device("cpu"))[name]
         assert again.values == row[name]
+
+
+@pytest.mark.parametrize(("decay", "kept"), [("auto", 1 / 3), ("0.7", 0.7)])
+def test_the_average_follows_every_step_and_auto_follows_the_length_of_the_run(
+    tmp_path: Path, decay: str, kept: float
+) -> None:
+    # 3 epochs of 5 steps: a tenth of the run is 1.5 steps.
+    states: list[Tensor] = []
+    watcher = Watcher(at_step=lambda step: states.append(weight(trainer).clone()))
+    trainer = tiny_trainer(tmp_path, recipe=tiny_recipe(f"ema.decay={decay}"), reporter=watcher)
+    expected = weight(trainer).double()
+    trainer.run()
+    assert len(states) == 15
+    for state in states:
+        expected = kept * expected + (1 - kept) * state
+    average = read_checkpoint(tmp_path / "last.safetensors").ema
+    assert average is not None
+    torch.testing.assert_close(average["head.weight"].double(), expected, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(average["head.weight"], states[-1], rtol=1e-4, atol=1e-6)
 
 
 def test_without_an_average_none_is_kept(tmp_path: Path) -> None:
@@ -251,3 +271,9 @@ def test_a_model_given_in_evaluation_mode_is_trained_in_training_mode(tmp_path: 
     trainer.model.eval()
     trainer.run()
     assert not torch.equal(trainer.model.get_buffer("bn1.running_mean"), before)
+
+
+def test_the_two_generators_of_a_step_draw_different_numbers() -> None:
+    seeds = [step_seeds(seed, step) for seed in range(3) for step in range(3)]
+    assert len({one for pair in seeds for one in pair}) == 18
+    assert step_seeds(1, 2) == step_seeds(1, 2)

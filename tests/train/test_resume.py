@@ -1,18 +1,21 @@
 """Stop and go on equals never having stopped, bit for bit."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from convnext.data.loader import Batch
 from convnext.errors import UserError
 from convnext.files import read_tensors
 from convnext.spec import NetSpec
+from convnext.tasks.classify import ClassifyTask, ReadyBatch
 from convnext.train.checkpoint import read_checkpoint
 from convnext.train.journal import Journal
-from tests.train.tiny import BATCH_NET, LAYER_NET, Watcher, tiny_recipe, tiny_trainer
+from tests.train.tiny import BATCH_NET, LAYER_NET, Watcher, tiny_recipe, tiny_task, tiny_trainer
 
 TIMES = ("seconds", "images_per_second")
 
@@ -63,13 +66,31 @@ def test_the_equality_above_can_fail(tmp_path: Path) -> None:
         require_equal_runs(tmp_path / "one", tmp_path / "other")
 
 
-def test_stochastic_depth_differs_from_step_to_step_and_by_seed(tmp_path: Path) -> None:
+def test_stochastic_depth_is_at_work(tmp_path: Path) -> None:
     losses = []
     for name, drop in (("none", 0), ("some", 0.5)):
         watcher = Watcher()
         tiny_trainer(tmp_path / name, recipe=tiny_recipe(f"regularise.drop_path={drop}"), reporter=watcher).run()
         losses.append([report.loss for report in watcher.steps])
     assert losses[0] != losses[1]
+
+
+def test_every_step_draws_anew_and_by_the_seed(tmp_path: Path) -> None:
+    drawn: list[tuple[float, float]] = []
+
+    class Drawing(ClassifyTask):
+        def prepare(self, batch: Batch, device: torch.device, generator: torch.Generator | None) -> ReadyBatch:
+            if generator is not None:
+                drawn.append((torch.rand(()).item(), torch.rand((), generator=generator).item()))
+            return super().prepare(batch, device, generator)
+
+    for seed in (3, 4):
+        trainer = tiny_trainer(tmp_path / str(seed), task=tiny_task(tiny_recipe(), kind=Drawing))
+        trainer.settings = replace(trainer.settings, seed=seed)
+        trainer.run()
+    # 15 steps of two runs; the task's own generator does not repeat what stochastic depth draws.
+    numbers = [number for both in drawn for number in both]
+    assert len(set(numbers)) == len(numbers) == 60
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -27,13 +27,13 @@ class Always(nn.Module):
 
 
 def test_each_picture_once_under_the_right_name_and_models_as_before() -> None:
-    # 9 pictures in batches of 4, so that the last is short; labels 1, 2, 0, ... of 22 + 8 squares: 0 has 3 of 8.
+    # 8 pictures in batches of 3, so that the last is short; labels 1, 2, 0, ... of 22 + 8 squares: 0 has 2 of 8.
     source = tiny_source(train=22, val=8)
     share = [100 * int((source.val.labels == answer).sum()) / 8 for answer in range(3)]
     assert len(set(share)) > 1
     models = {"raw": Always(0).train(), "ema": Always(1).eval()}
     models["raw"].norm.eval()
-    task = tiny_task(tiny_recipe(), source)
+    task = tiny_task(tiny_recipe("data.batch_size=3"), source)
     before = {name: value.clone() for name, value in models["raw"].state_dict().items()}
     scores = score(task, models, task.val_batches(), device=CPU)
     assert [models[name].seen for name in models] == [8, 8]

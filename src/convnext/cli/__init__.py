@@ -15,5 +15,26 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"convnext: {error}", file=sys.stderr)
-        sys.exit(2)
+        sentence = str(error)
+    except Exception as error:
+        known = _explained(error)
+        if known is None:
+            raise
+        sentence = known
+    else:
+        return
+    print(f"convnext: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _explained(error: Exception) -> str | None:
+    """Return a sentence for a failure of the machine that a user can do something about, else None."""
+    # By name, because importing torch only to compare would slow every command down.
+    if type(error).__name__ == "OutOfMemoryError":
+        return "the accelerator's memory is full; take a smaller data.batch_size or --size (--set data.batch_size=16)"
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return (
+            f"a process that reads pictures died ({str(error).splitlines()[0]}); memory or /dev/shm may be full: "
+            "try --set data.workers=0"
+        )
+    return None

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from convnext.cli.console import millions, note, print_json, print_table
+from convnext.cli.options import Json
 from convnext.cost import Cost, stage_costs, total_cost
 from convnext.models import MODELS, model_spec
 from convnext.reference import published
 from convnext.roadmap import REGIMES, STEPS, Step, diff, spec_at, start_of
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Size = Annotated[int, typer.Option(min=1, help="Side of the square picture, in pixels.")]
 
 

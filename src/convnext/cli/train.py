@@ -49,7 +49,7 @@ def train(
     if resume is not None:
         settings: dict[str, Any] = {"DATA": data, "--model": model, "--recipe": recipe, "--weights": weights}
         settings |= {"--epochs": epochs, "--size": size, "--set": set_, "--seed": seed, "--seeds": seeds, "--out": out}
-        given = [name for name, value in settings.items() if value]
+        given = [name for name, value in settings.items() if value not in (None, [])]
         if given:
             raise UserError(f"--resume goes on with a run as it was started, so leave out {', '.join(given)}")
         _show_result(go_on(resume, device=device, reporter=reporter()), json)
@@ -57,9 +57,14 @@ def train(
     if data is None:
         raise UserError(f"DATA is missing: {DATA_HELP[0].lower()}{DATA_HELP[1:]}")
     plan, model_settings = _plan(recipe, epochs, size, set_ or [])
-    network, preprocess = _start(model, weights, model_settings)
-    shared: dict[str, Any] = {"out": out, "preprocess": preprocess, "device": device or "auto", "reporter": reporter()}
     first = seed or 0
+    start: tuple[NetSpec | Network | str, Preprocess | None]
+    if weights is None:
+        start = _fresh(model, model_settings), None
+    else:
+        start = _loaded(data, model, weights, model_settings, plan, first)
+    network, preprocess = start
+    shared: dict[str, Any] = {"out": out, "preprocess": preprocess, "device": device or "auto", "reporter": reporter()}
     if seeds is not None:
         result: RunResult | SeedsResult = train_seeds(data, network, plan, seeds=range(first, first + seeds), **shared)
     else:
@@ -100,24 +105,39 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _start(
-    model: str | None, weights: str | None, settings: dict[str, Any]
-) -> "tuple[NetSpec | Network | str, Preprocess | None]":
-    """Return what is to be trained: a name or a spec for fresh weights, or a loaded network and its preprocessing."""
-    from convnext.models import model_name, model_spec, with_model_settings
+def _fresh(model: str | None, settings: dict[str, Any]) -> "NetSpec | str":
+    """Return the name or the spec of a network to train from scratch."""
+    from convnext.models import model_spec, with_model_settings
 
-    if weights is None:
-        name = model or "convnext_atto"
-        return (with_model_settings(model_spec(name), settings) if settings else name), None
+    name = model or "convnext_atto"
+    return with_model_settings(model_spec(name), settings) if settings else name
+
+
+def _loaded(
+    data: str, model: str | None, weights: str, settings: dict[str, Any], plan: "Recipe", seed: int
+) -> "tuple[Network, Preprocess]":
+    """Return a network with given weights and a head for the data's classes, and its preprocessing."""
+    import torch
+
+    from convnext.data.sources import open_source
+    from convnext.models import model_name
     from convnext.weights import read_model
 
-    stem_stride = settings.get("stem_stride")
-    if set(settings) - {"stem_stride"}:
+    other = sorted(set(settings) - {"stem_stride"})
+    if other:
         raise UserError(
-            f"model.{min(set(settings) - {'stem_stride'})} cannot be set with --weights, which decide the network; "
-            "only model.stem_stride may be, for small pictures"
+            f"model.{other[0]} cannot be set with --weights, which decide the network; only model.stem_stride may be, "
+            "for small pictures"
         )
-    loaded = read_model(weights, stem_stride=stem_stride)
+    classes = open_source(data, val_fraction=plan.data.val_fraction).classes
+    # A replaced head is drawn here, so the seed decides it too.
+    torch.manual_seed(seed)
+    loaded = read_model(
+        weights,
+        num_classes=len(classes),
+        stem_stride=settings.get("stem_stride"),
+        head_scale=plan.regularise.head_scale,
+    )
     found = model_name(loaded.network.spec)
     if model is not None and found != model:
         raise UserError(
@@ -125,12 +145,16 @@ def _start(
             "leave out --model, or name other weights"
         )
     note(loaded.line)
+    if loaded.labels is not None and loaded.labels != classes:
+        loaded.network.reset_head(len(classes), head_scale=plan.regularise.head_scale)
+        note("head replaced: the checkpoint tells as many classes apart, but others than the data has")
     return loaded.network, loaded.preprocess
 
 
 def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
     """Print a run's summary, or that of several seeds; leave with code 130 when the run was stopped."""
     from convnext.run import RunResult
+    from convnext.seeds import spread_text
 
     if not result.finished:
         raise typer.Exit(130)
@@ -145,7 +169,7 @@ def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
     )
     if not isinstance(result, RunResult):
         spreads = (result.summary[name] for name in ("best", "last"))
-        best, last = (f"{spread['mean']:.2f} ± {spread['std'] or 0:.2f}" for spread in spreads)
+        best, last = (spread_text(spread) for spread in spreads)
         print(f"\ntop-1 of {len(result.runs)} seeds, mean ± sample std: best epoch {best}, last epoch {last}")
 
 

@@ -56,7 +56,9 @@ def evaluate(
         int | None, typer.Option(min=1, help="Side of the pictures. [default: the checkpoint's own]")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 64,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read pictures. [default: 2 for many, else 0]")
+    ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -67,6 +69,8 @@ def evaluate(
     done = score(loaded, data, part=part.value, size=size, batch_size=batch_size, workers=workers, device=device)
     for name in done.unreadable:
         note(f"warning: {name} cannot be read and is not in the score")
+    if done.part == "all" and "run" in loaded.metadata:
+        note("all pictures are scored: this is not the data that the checkpoint was trained on, and it has no val part")
     if json:
         print_json({"checkpoint": checkpoint, "data": data, **done.to_dict()})
         return

@@ -65,7 +65,7 @@ def open_zip(path: Path, *, seed: int, val_fraction: float) -> Source:
             f"{path} is neither a folder nor a whole zip ({error}); give a folder of class folders or a zip of one"
         ) from error
     # The last one of a name counts, as it does when a zip is unpacked; an absolute name is as relative as any.
-    by_name = {info.filename.replace("\\", "/").lstrip("/"): info for info in infos}
+    by_name = {info.filename.replace("\\", "/").removeprefix("./").lstrip("/"): info for info in infos}
     by_name = {name: info for name, info in by_name.items() if visible(name)}
     listing = Listing(
         where=str(path),

@@ -4,6 +4,7 @@ The order of an epoch follows from (seed, epoch), the augmentation of a picture 
 Workers are told (epoch, index) with each picture, so they keep no state that could be stale.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -151,14 +152,17 @@ class _Pictures(Dataset[Batch]):
         unreadable: list[str] = []
         for place in places:
             try:
-                picture = self.split.picture(place[1]).convert(MODES[self.channels])
+                picture = self.split.picture(place[1])
+                if picture.mode != MODES[self.channels]:
+                    picture = picture.convert(MODES[self.channels])
                 images[len(read)] = self.view(picture, place)
                 read.append(place[1])
             except PictureError:
                 unreadable.append(self.split.name(place[1]))
         indices = np.array(read, dtype=np.int64)
         return Batch(
-            images=torch.from_numpy(images[: len(read)].transpose(0, 3, 1, 2)).contiguous(),
+            # Channels last in memory, as the networks want it: a view, not a copy.
+            images=torch.from_numpy(images[: len(read)]).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.split.labels[indices]),
             indices=torch.from_numpy(indices),
             unreadable=tuple(unreadable),
@@ -179,6 +183,7 @@ class _Feed:
             batch_size=None,  # a sample of `pictures` is a whole batch
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_the_group,
             generator=torch.Generator(),  # without it each run draws a number from torch's global state
         )
 
@@ -196,6 +201,16 @@ class _Feed:
             yield batch
             if number != self._run:
                 raise RuntimeError("this run of the loader was ended by a newer one")
+
+
+def _leave_the_group(worker: int) -> None:
+    """Take a worker out of its parent's process group.
+
+    Ctrl-C and a scheduler's SIGTERM go to the whole group, but only the parent decides when to stop: a worker that died
+    of them would take the run with it. Workers notice by themselves when the parent is gone.
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 def _positive(name: str, value: int) -> int:

@@ -1,5 +1,6 @@
 """The words of the data side: a store of pictures, a labelled split of it, and a source of two splits."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -75,6 +76,17 @@ class Source:
     val: Split
     label_safe: LabelSafe
     has_own_val: bool = True
+
+    def fingerprint(self) -> str:
+        """Return what tells this data, split in this way, from any other: a hash of all names and labels.
+
+        Names are relative, so that data which was moved or copied is still the same.
+        """
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for part in (self.train, self.val):
+            rows = sorted((part.name(index), int(label)) for index, label in enumerate(part.labels))
+            digest.update(repr(rows).encode())
+        return digest.hexdigest()
 
     def whole(self) -> Split:
         """Return all pictures as one split, those to train on first."""

@@ -55,9 +55,9 @@ class ClassificationMetric:
             raise UserError(
                 f"logits must be {len(labels)} x {self.num_classes} (pictures x classes), got {tuple(logits.shape)}"
             )
+        logits, labels = logits.detach().cpu().double(), labels.cpu()
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise UserError(f"labels must be from 0 to {self.num_classes - 1}, got {labels.min()} to {labels.max()}")
-        logits, labels = logits.detach().cpu().double(), labels.cpu()
         self._confusion += confusion(labels, logits.topk(1, dim=1).indices[:, 0], self.num_classes)
         self._loss += F.cross_entropy(logits, labels, reduction="sum").item()
         if self.num_classes > 5:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -150,11 +150,15 @@ class ClassifyTask:
 def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
     """Map uint8 pictures (N, C, H, W) to (images / 255 - mean) / std in float32, channels last in memory."""
     floats = images.to(dtype=torch.float32, memory_format=torch.channels_last)
-    mean, std = (
-        torch.tensor(values, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
-        for values in (preprocess.mean, preprocess.std)
-    )
+    mean, std = _on_device(preprocess.mean, images.device), _on_device(preprocess.std, images.device)
     return floats.div_(255).sub_(mean).div_(std)
+
+
+@cache
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    # Kept, because making a tensor on a GPU waits for the GPU, and this is asked for at every step.
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def evaluation_preprocess(recipe: Recipe, label_safe: LabelSafe, in_channels: int = 3) -> Preprocess:

@@ -14,10 +14,14 @@ import torch
 STEP_STREAM = 1
 
 
-def step_seed(seed: int, step: int) -> int:
-    """Return 64 well-mixed bits for a step of a run."""
+def step_seeds(seed: int, step: int) -> tuple[int, int]:
+    """Return two independent seeds for a step of a run: for torch's global generator, and for the task's own.
+
+    Were they one, stochastic depth and mixing would draw the same numbers.
+    """
     sequence = np.random.SeedSequence([seed, step], spawn_key=(STEP_STREAM,))
-    return int(sequence.generate_state(1, np.uint64)[0])
+    model, task = sequence.generate_state(2, np.uint64)
+    return int(model), int(task)
 
 
 @contextmanager

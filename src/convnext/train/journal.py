@@ -38,6 +38,7 @@ class Journal:
 
     def cut(self, *, step: int, epoch: int) -> None:
         """Drop what was logged after that step and epoch, so that a resumed run logs it again just once."""
-        last = {"step": step, "epoch": epoch}
-        kept = [row for row in self.rows() if row[row["kind"]] <= last[row["kind"]]]
+        kept = [
+            row for row in self.rows() if row["step"] <= step and not (row["kind"] == "epoch" and row["epoch"] > epoch)
+        ]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from convnext.errors import UserError
 from convnext.recipe import Recipe
-from convnext.train.chance import private_randomness, step_seed
+from convnext.train.chance import private_randomness, step_seeds
 from convnext.train.checkpoint import Best, Checkpoint, Progress, save_checkpoint
 from convnext.train.device import autocast
 from convnext.train.ema import Ema, ema_decay
@@ -85,7 +85,13 @@ class Trainer(Generic[BatchT, ReadyT]):
         self._loss_sum = torch.tensor(self.progress.loss_sum, dtype=exact, device=settings.device)
         self._generator = torch.Generator(settings.device)
         self._clock = self._lap = time.perf_counter()
+        self._logged = self.progress.images_seen, self.progress.train_seconds
         self._stop = StopRequest()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal came, be it only after the last step."""
+        return self._stop.requested
 
     def run(self) -> bool:
         """Train to the end and return True, or False when a signal stopped it after saving.
@@ -132,6 +138,10 @@ class Trainer(Generic[BatchT, ReadyT]):
             if self._stop.requested:
                 raise Stopped
         assert self.progress.step == (epoch + 1) * self.batches_per_epoch, "the loader gave too few batches"
+        # A GPU may still be working through the last steps; their time belongs to training, not to scoring.
+        self._loss_sum.item()
+        waited = time.perf_counter() - self._lap
+        self.progress = replace(self.progress, train_seconds=self.progress.train_seconds + waited)
         self._end_epoch()
 
     def _step(self, batch: BatchT) -> None:
@@ -158,9 +168,9 @@ class Trainer(Generic[BatchT, ReadyT]):
         self._report(loss, lr)
 
     def _optimize(self, batch: BatchT, lr: float) -> Tensor:
-        seed = step_seed(self.settings.seed, self.progress.step)
-        torch.manual_seed(seed)
-        self._generator.manual_seed(seed)
+        model_seed, task_seed = step_seeds(self.settings.seed, self.progress.step)
+        torch.manual_seed(model_seed)
+        self._generator.manual_seed(task_seed)
         set_learning_rate(self.optimizer, lr)
         ready = self.task.prepare(batch, self.settings.device, self._generator)
         with autocast(self.settings.device, self.settings.precision):
@@ -210,16 +220,22 @@ class Trainer(Generic[BatchT, ReadyT]):
                     "images_per_second": round(report.images_per_second, 1),
                 }
             )
+            self._logged = self.progress.images_seen, self.progress.train_seconds
 
     def _images_per_second(self) -> float:
-        return self.progress.images_seen / max(self.progress.train_seconds, 1e-9)
+        """Return the speed since the last line of the log, or over the whole run where there is none."""
+        images, seconds = self._logged
+        since = self.progress.images_seen - images, self.progress.train_seconds - seconds
+        if since[0] == 0:
+            since = self.progress.images_seen, self.progress.train_seconds
+        return since[0] / max(since[1], 1e-9)
 
     def _require_finite(self, loss: Tensor, step: int) -> None:
         if math.isfinite(loss.item()):
             return
         last = self.settings.folder / LAST
         raise UserError(
-            f"the loss became {loss.item()} in epoch {self.progress.epoch + 1} at step {step} of {self.steps}, "
+            f"the loss became {loss.item()} in epoch {self.progress.epoch + 1} by step {step} of {self.steps}, "
             f"learning rate {self._learning_rate():.3g}; the last good checkpoint is {last}. "
             "Start again with a lower optim.lr or a longer schedule.warmup_epochs"
         )
@@ -243,7 +259,7 @@ class Trainer(Generic[BatchT, ReadyT]):
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "train_loss": self._loss_sum.item() / progress.images if progress.images else None,
-            "images_per_second": round(self._images_per_second(), 1),
+            "images_per_second": round(progress.images_seen / max(progress.train_seconds, 1e-9), 1),
             "seconds": round(self._seconds(), 3),
             **scores,
             "best": is_best,

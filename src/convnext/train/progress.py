@@ -127,6 +127,7 @@ class LiveReporter:
         """Print the title and show the bar."""
         self._run = run
         self._began = time.monotonic()
+        self._score = ""
         self.note(start_line(run))
         self._bar = Progress(
             TextColumn("{task.description}"),

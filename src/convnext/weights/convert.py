@@ -179,7 +179,11 @@ def _write_own(loaded: Loaded, out: Path) -> None:
         preprocess=loaded.preprocess,
         recipe=kept.get("recipe"),
         metrics=kept.get("metrics"),
-        extra={"converted_from": {"scheme": loaded.scheme, "weights": loaded.weights}},
+        # Which data it was trained on, and how that was split, stays with the weights: evaluating needs it.
+        extra={
+            **{name: kept[name] for name in ("run", "source") if name in kept},
+            "converted_from": {"scheme": loaded.scheme, "weights": loaded.weights},
+        },
     )
 
 

@@ -52,6 +52,9 @@ def _in_folder(folder: Path, shown: str) -> Located:
         if (folder / name).is_file():
             config, processor = _json(folder / "config.json"), _json(folder / "preprocessor_config.json")
             return Located(file=folder / name, shown=shown, config=config, processor=processor)
+    runs = sorted(path.name for path in folder.glob("seed-*") if path.is_dir())
+    if runs:
+        raise UserError(f"{shown} holds a run for each seed; name one of them, for example {folder / runs[0]}")
     files = sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)
     if len(files) == 1:
         return Located(file=folder / files[0], shown=f"{shown}/{files[0]}")
@@ -110,7 +113,6 @@ def _fetch(
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
@@ -139,6 +141,6 @@ def _fetch(
         ) from error
     except EntryNotFoundError:
         return None
-    # Besides its own errors the hub's client lets those of its connection through, which share only OSError.
-    except (HfHubHTTPError, OSError) as error:
+    # The hub's client lets the errors of its connection library through, which differ from version to version.
+    except Exception as error:
         raise UserError(f"{source} cannot be fetched from the hub ({error}); check the connection") from error

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convnext.errors import UserError
-from convnext.files import is_own_file, read_checkpoint, read_tensors, write_tensors
+from convnext.files import is_own_file, read_foreign, read_tensors, write_tensors
 from convnext.layout import layout
 from convnext.models import model_name
 from convnext.network import Network
@@ -228,7 +228,7 @@ def _own(located: Located, choice: WeightsChoice) -> _Contents:
 
 
 def _foreign(located: Located, choice: WeightsChoice) -> _Contents:
-    found = find_tensors(read_checkpoint(located.file), choice, located.shown)
+    found = find_tensors(read_foreign(located.file), choice, located.shown)
     recognised = recognise(shapes_of(found.tensors), located.shown)
     spec = recognised.spec
     network = _empty(spec)
