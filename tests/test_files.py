@@ -349,3 +349,20 @@ def test_a_list_is_not_a_state_dict(tmp_path: Path) -> None:
     torch.save([torch.zeros(2)], tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"holds a builtins\.list, not a dictionary"):
         read_foreign(tmp_path / "x.pth")
+
+
+def test_a_bare_builtin_in_a_pickle_is_refused_by_name(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return eval, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match=r"evil\.pth holds an object of \w*\.?eval, and loading it would run code"):
+        read_foreign(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_plain_pickle_is_no_damaged_file(tmp_path: Path) -> None:
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"model": {"a": 1}}, protocol=4))
+    with pytest.raises(UserError, match="plain pickle"):
+        read_foreign(tmp_path / "plain.pth")

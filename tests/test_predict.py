@@ -45,7 +45,7 @@ def test_files_folders_and_globs_each_once_in_order(tmp_path: Path) -> None:
     assert find_pictures([str(tmp_path / "**" / "*.jpg")]) == [a]
 
 
-@pytest.mark.parametrize("name", ["none.png", "empty", "*.webp"])
+@pytest.mark.parametrize("name", ["empty", "*.webp"])
 def test_what_names_nothing_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=str(tmp_path / name).replace("*", r"\*")):

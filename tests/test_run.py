@@ -228,7 +228,6 @@ def test_the_recipe_reaches_the_network(pictures: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"recipe": ["data.batch_size=25"]}, ["batch_size", "24"]),
         ({"model": "convnext_tinny"}, ["convnext_tinny", "convnext_tiny"]),
         ({"data": "no/such/folder"}, ["no/such/folder"]),
         ({"device": "cuda:77"}, ["cuda:77"]),

@@ -61,6 +61,7 @@ def run_demo(
     folder = new_folder(out, "demo")
     result = train_run(data, plan.spec, plan.recipe, out=folder, device=device, reporter=reporter)
     if not result.finished:
+        say(result.message)
         return folder
     loaded = read_model(folder)
     scores = evaluate(loaded, data, device=device).scores

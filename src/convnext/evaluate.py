@@ -1,6 +1,6 @@
 """Score a checkpoint on labelled pictures: which of them, with which weights, and against which class names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -28,14 +28,14 @@ class Evaluation:
 
     part        which pictures: "train", "val" (held out) or "all"
     weights     "ema", "raw", or "only" where the file has one set of weights and does not say which
-    unreadable  names of pictures that could not be read; they are not in the scores
+    unreadable  pictures that could not be read, by name, with the reason; they are not in the scores
     """
 
     scores: Scores
     part: Part
     weights: str
     classes: tuple[str, ...]
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON: accuracies in percent, top5 null with five classes or fewer."""

@@ -14,6 +14,7 @@ import pickle
 import re
 import secrets
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -209,7 +210,13 @@ def read_foreign(path: str | Path) -> dict[str, Any]:
 def _unpickle(path: Path) -> Any:
     try:
         # An open file, because torch.load would judge a path by its suffix.
-        with path.open("rb") as file, torch.serialization.safe_globals(_allowed_globals()):
+        with (
+            path.open("rb") as file,
+            torch.serialization.safe_globals(_allowed_globals()),
+            warnings.catch_warnings(),
+        ):
+            # torch warns of pickles that it did not write itself; the sentence below says more.
+            warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from None
@@ -220,12 +227,20 @@ def _unpickle(path: Path) -> Any:
 
 def _refused(path: Path, error: Exception) -> UserError:
     text = str(error)
-    found = re.search(r"(?:GLOBAL|Unsupported global|Unsupported class|class) ([\w]+(?:\.[\w]+)+)", text)
+    found = re.search(r"(?:Unsupported global: )?GLOBAL ([\w.]+)|(?:Unsupported class|class) ([\w]+(?:\.[\w]+)+)", text)
+    with path.open("rb") as file:
+        # The opcode that opens every pickle from protocol 2 on, and the highest protocol that there is.
+        plain = re.fullmatch(rb"\x80[\x02-\x05]", file.read(2)) is not None
+    if found is None and plain:
+        return UserError(
+            f"{path} is a plain pickle, which may hold code, and not a file of torch.save, so it was not loaded; "
+            "where it was made, save with torch.save(model.state_dict(), ...), or as safetensors"
+        )
     if found is None:
         return _damaged(path)
     return UserError(
-        f"{path} holds an object of {found[1]}, and loading it would run code from the file, so it was not loaded; "
-        "where the file was made, save model.state_dict() alone, or a safetensors file, and load that"
+        f"{path} holds an object of {found[1] or found[2]}, and loading it would run code from the file, so it was not "
+        "loaded; where the file was made, save model.state_dict() alone, or a safetensors file, and load that"
     )
 
 

@@ -91,7 +91,8 @@ def with_model_settings(spec: NetSpec, settings: Mapping[str, Any]) -> NetSpec:
     known = [field.name for field in fields(NetSpec) if field.name not in ("num_classes", "in_channels")]
     for name in settings:
         if name not in known:
-            why = "; the data decides it" if name in ("num_classes", "in_channels") else nearest(name, known)
+            near = nearest(f"model.{name}", [f"model.{one}" for one in known])
+            why = "; the data decides it" if name in ("num_classes", "in_channels") else near
             raise UserError(f"model.{name} cannot be set{why}")
     # On a command line "none" means no value, which only LayerScale can have; elsewhere it is a word.
     words = {name: "none" for name, value in settings.items() if value is None and name != "layer_scale"}

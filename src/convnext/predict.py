@@ -46,7 +46,8 @@ def find_pictures(inputs: Iterable[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for text in inputs:
         path = Path(text).expanduser()
-        if path.is_file():
+        if path.is_file() or not (path.is_dir() or glob.has_magic(str(path))):
+            # A file that is not there is reported in its turn, as one that cannot be read is.
             found[path] = None
             continue
         inside = _inside(path) if path.is_dir() else _matches(path)

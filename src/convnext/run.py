@@ -4,6 +4,7 @@ recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that go
 curves.png, confusion.png and .csv, predictions.png, summary.json.
 """
 
+import contextlib
 import json
 import shlex
 import time
@@ -16,7 +17,7 @@ import torch
 
 from convnext.cost import total_cost
 from convnext.data.augment import keep_labels_true
-from convnext.data.sources import Source, open_source
+from convnext.data.sources import Source, lasting, open_source
 from convnext.errors import UserError
 from convnext.files import cannot_write, write_json
 from convnext.models import create_model, model_name
@@ -30,7 +31,7 @@ from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
 from convnext.train.chance import private_randomness
 from convnext.train.checkpoint import Checkpoint, read_checkpoint
 from convnext.train.device import Precision, choose_device, choose_precision
-from convnext.train.loop import LAST, Settings, Trainer
+from convnext.train.loop import LAST, LOG, Settings, Trainer
 from convnext.train.progress import Reporter, SilentReporter
 
 SUMMARY = "summary.json"
@@ -121,8 +122,8 @@ def train_run(
     or a disk that cannot be written.
     """
     config = RunConfig(
-        data=_lasting(data),
-        root=None if root is None else str(root),
+        data=lasting(data),
+        root=None if root is None else str(root.resolve()),
         split_seed=split_seed,
         model=title_of(model),
         seed=seed,
@@ -132,11 +133,16 @@ def train_run(
     )
     reporter = reporter or SilentReporter()
     source = _open(config, recipe)
+    recipe = _fitted(recipe, len(source.train), reporter)
     prepared = _prepare(config, recipe, source, _network(model, recipe, len(source.classes), seed), preprocess)
     folder = new_folder(out, config.model)
     if isinstance(model, Network) and model.spec.num_classes != len(source.classes):
         reporter.note(f"head replaced: {model.spec.num_classes} -> {len(source.classes)} classes")
-    return _carry_out(folder, prepared, None, reporter)
+    try:
+        return _carry_out(folder, prepared, None, reporter)
+    finally:
+        if not (folder / LAST).exists():
+            _forget(folder)
 
 
 def resume_run(folder: Path, *, device: str | None = None, reporter: Reporter | None = None) -> RunResult:
@@ -210,6 +216,14 @@ def _own_folder(base: str) -> Path:
             return folder
 
 
+def _forget(folder: Path) -> None:
+    """Take away a run that never came to its first checkpoint: nobody could go on with it."""
+    for name in ("recipe.json", "run.json", LOG):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, reporter: Reporter) -> RunResult:
     device = choose_device(run.config.device)
     remove_partial(folder)
@@ -248,7 +262,6 @@ def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, repo
             f"stopped in epoch {progress.epoch + 1} after step {progress.step} of {trainer.steps}, and saved; "
             f"go on with: convnext train --resume {shlex.quote(str(folder))}"
         )
-        reporter.note(message)
         return RunResult(folder=folder, finished=False, summary=None, message=message)
     summary = summarise(folder, run.task, run.network, settings=settings, config=asdict(run.config), progress=progress)
     write_json(folder / SUMMARY, summary)
@@ -317,10 +330,15 @@ def _opening(run: _Prepared, device: torch.device) -> str:
     )
 
 
-def _lasting(data: str) -> str:
-    """Return the data's text so that it means the same from another working directory."""
-    path = Path(data).expanduser()
-    return str(path.resolve()) if data != "digits" and path.exists() else data
+def _fitted(recipe: Recipe, num_pictures: int, reporter: Reporter) -> Recipe:
+    """Return the recipe with a batch that the data can fill: a quarter of few pictures, at least two."""
+    if recipe.data.batch_size <= num_pictures:
+        return recipe
+    batch_size = max(2, num_pictures // 4)
+    reporter.note(
+        f"data.batch_size is {batch_size}, not {recipe.data.batch_size}: there are {num_pictures} pictures to train on"
+    )
+    return replace(recipe, data=replace(recipe.data, batch_size=batch_size))
 
 
 def _describe(source: Source) -> dict[str, Any]:

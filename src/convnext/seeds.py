@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convnext.data.sources import lasting
 from convnext.errors import UserError
 from convnext.files import read_tensors, write_json, write_tensors
 from convnext.network import Network
@@ -58,8 +59,8 @@ def train_seeds(
     name = title_of(model)
     folder = new_folder(out, name)
     asked = {
-        "data": data,
-        "root": None if root is None else str(root),
+        "data": lasting(data),
+        "root": None if root is None else str(root.resolve()),
         "model": model if isinstance(model, str) else (model.spec if isinstance(model, Network) else model).to_dict(),
         "recipe": recipe.to_dict(),
         "seeds": list(seeds),
@@ -95,7 +96,6 @@ def _carry_on(folder: Path, asked: dict[str, Any], reporter: Reporter) -> SeedsR
         results.append(result)
         if not result.finished or (result.interrupted and seed != asked["seeds"][-1]):
             message = f"stopped at seed {seed}; go on with: convnext train --resume {shlex.quote(str(folder))}"
-            reporter.note(message)
             return SeedsResult(folder=folder, finished=False, runs=tuple(results), summary=None, message=message)
     summary = gather([result.summary for result in results if result.summary is not None])
     write_json(folder / SEEDS, {"asked": asked, **summary})

@@ -4,6 +4,7 @@ import csv
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 import convnext
 from convnext.cost import total_cost
+from convnext.data.augment import keep_labels_true
 from convnext.files import write_text
 from convnext.network import Network
 from convnext.plots import plot_confusion, plot_guesses
@@ -71,6 +73,8 @@ def summarise(
         "labels": list(classes),
         "confusion": np.asarray(counts).tolist() if len(classes) <= MOST_CLASSES else None,
         "unreadable": list(progress.unreadable),
+        # What the recipe asks for, less what would make this data's labels false.
+        "augment": asdict(keep_labels_true(task.recipe.augment, task.source.label_safe)),
         "images_seen": progress.images_seen,
         "seconds": round(progress.seconds, 2),
         "images_per_second": round(progress.images_seen / max(progress.train_seconds, 1e-9), 1),

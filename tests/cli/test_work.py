@@ -151,14 +151,15 @@ def test_classes_that_differ_are_named(run: Path, tmp_path: Path) -> None:
 def test_predict_prints_one_object_a_line(run: Path, folder: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"nothing")
-    pictures = [str(folder / "red" / "0.png"), str(bad), str(folder / "blue")]
+    pictures = [str(folder / "red" / "0.png"), str(bad), str(folder / "blue"), str(tmp_path / "gone.png")]
     done = command("predict", str(run), *pictures, "--json")
     assert done.returncode == 0
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["path"] for row in rows[:2]] == pictures[:2] and len(rows) == 14
+    assert [row["path"] for row in rows[:2]] == pictures[:2] and len(rows) == 15
     assert rows[0]["labels"][0]["label"] == "red" and rows[2]["labels"][0]["label"] == "blue"
     assert sum(label["probability"] for label in rows[0]["labels"]) == pytest.approx(1, abs=1e-5)
     assert rows[1]["labels"] == [] and "bad.png" in rows[1]["error"]
+    assert rows[-1]["path"] == pictures[-1] and rows[-1]["error"]
     assert "warning" in done.stderr and "bad.png" in done.stderr
 
 
@@ -236,7 +237,7 @@ def test_a_saved_recipe_runs_again(run: Path, folder: Path, tmp_path: Path) -> N
         (["train", "digits", "--model", "quarter:gel"], "no step gel; did you mean gelu"),
         (["train", "digits", "--set", "optim.lrr=1"], "no setting optim.lrr; did you mean optim.lr"),
         (["train", "digits", "--set", "optim.lr=fast"], "optim.lr must be a number above 0, got 'fast'"),
-        (["train", "digits", "--set", "model.kernal=5"], "model.kernal cannot be set; did you mean kernel"),
+        (["train", "digits", "--set", "model.kernal=5"], "model.kernal cannot be set; did you mean model.kernel"),
         (["train", "digits", "--set", "model.kernel=4"], "kernel must be odd, got 4"),
         (["train", "digits", "--set", "lr"], "LEAF=VALUE"),
         (["train", "digits", "--recipe", "defualt"], "no recipe defualt; did you mean default"),
@@ -247,7 +248,10 @@ def test_a_saved_recipe_runs_again(run: Path, folder: Path, tmp_path: Path) -> N
         (["train", "--resume", "nowhere", "--seed", "0"], "leave out --seed"),
         (["train", "digits", "--set", "model.transitions=none"], "one stage"),
         (["eval", "nowhere.pth", "digits"], "no file or folder nowhere.pth"),
-        (["predict", "nowhere.pth", "nothing.png"], "nothing.png is no file"),
+        (["predict", "nowhere.pth", "nothing.png"], "there is no picture nothing.png"),
+        (["predict", "nowhere.pth", "*.png"], "*.png is no file, folder or glob"),
+        (["convert", "nowhere.pth", "out.pth", "--to", "tim"], "no naming scheme tim; did you mean timm"),
+        (["train", "torchvision:FashionMNIST@nowhere"], "was not found under"),
         (["convert", "nowhere.pth", "out.pth", "--to", "timm"], "no file or folder nowhere.pth"),
     ],
 )
@@ -274,11 +278,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(tmp_path: P
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert "last.safetensors" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
-    left = list((tmp_path / "run").iterdir())
-    assert all(path.suffix in (".json", ".jsonl") for path in left), left
-    for path in left:
-        if path.suffix == ".json":
-            json.loads(path.read_text())
+    assert not (tmp_path / "run").exists(), "a run that nobody could go on with is taken away"
 
 
 def test_a_stopped_run_goes_on(folder: Path, tmp_path: Path) -> None:
@@ -348,6 +348,30 @@ def test_a_signal_to_the_whole_group_saves_the_run(folder: Path, tmp_path: Path)
         rest = process.stderr.read()
     assert process.returncode == 130, rest
     assert "Traceback" not in rest and f"convnext train --resume {out}" in rest
+
+
+def test_very_little_data_gets_a_batch_that_fits(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        for index in range(3):
+            draw(tmp_path / "data" / name / f"{index}.png", (9, 99, 199), index)
+    done = command(
+        "train", str(tmp_path / "data"), "--epochs", "1", "--size", "16", *TINY, "--out", str(tmp_path / "run")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "data.batch_size is 2, not 64: there are 4 pictures to train on" in done.stderr
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["data"]["batch_size"] == 2
+
+
+def test_what_is_left_out_is_said_with_the_reason(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "data")
+    whole = (tmp_path / "data" / "red" / "3.png").read_bytes()
+    (tmp_path / "data" / "red" / "3.png").write_bytes(whole[:400])
+    arguments = ["train", str(tmp_path / "data"), "--epochs", "2", "--size", "16", "--set", "data.batch_size=8", *TINY]
+    done = command(*arguments, "--out", str(tmp_path / "run"), "--json")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "red/3.png" in line]
+    assert len(lines) == 1 and "truncated" in lines[0]
+    assert json.loads(done.stdout)["unreadable"] == ["red/3.png"]
 
 
 def test_other_classes_of_the_same_number_get_a_new_head(run: Path, tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ def test_unreadable_pictures_are_named_and_the_rest_goes_on(painted):
     assert set(whole) - set(seen) == {4, 11}
     assert all(torch.equal(whole[index], seen[index]) for index in seen)
     batches = list(eval_loader(split))
-    assert [batch.unreadable for batch in batches] == [("painted/4",), ("painted/11",), ()]
+    assert [tuple(batch.unreadable) for batch in batches] == [("painted/4",), ("painted/11",), ()]
+    assert "made to fail" in batches[0].unreadable["painted/4"]
     assert [len(batch.images) for batch in batches] == [5, 5, 6]
 
 

@@ -63,7 +63,7 @@ def test_modes_come_back_after_a_failure() -> None:
 def test_unreadable_pictures_are_named_and_not_counted() -> None:
     task = tiny_task(tiny_recipe(), tiny_source(val=9, spoilt=frozenset({22, 24})))
     result = score(task, {"raw": Always(0)}, task.val_batches(), device=CPU)["raw"]
-    assert result.unreadable == ("squares/22", "squares/24")
+    assert list(result.unreadable) == ["squares/22", "squares/24"]
     assert result.values["images"] == 7
 
 

@@ -157,6 +157,7 @@ def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
     from convnext.seeds import spread_text
 
     if not result.finished:
+        note(result.message)
         raise typer.Exit(130)
     assert result.summary is not None
     if json:

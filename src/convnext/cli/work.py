@@ -27,16 +27,6 @@ class PartName(StrEnum):
     all = "all"
 
 
-class TargetName(StrEnum):
-    """Whose names a converted checkpoint carries."""
-
-    official = "official"
-    timm = "timm"
-    torchvision = "torchvision"
-    transformers = "transformers"
-    convnext = "convnext"
-
-
 class FormatName(StrEnum):
     """How predictions are printed."""
 
@@ -67,8 +57,8 @@ def evaluate(
 
     loaded = _load(checkpoint, weights)
     done = score(loaded, data, part=part.value, size=size, batch_size=batch_size, workers=workers, device=device)
-    for name in done.unreadable:
-        note(f"warning: {name} cannot be read and is not in the score")
+    for name, reason in done.unreadable.items():
+        note(f"warning: not in the score: {reason if name in reason else f'{name}: {reason}'}")
     if done.part == "all" and "run" in loaded.metadata:
         note("all pictures are scored: this is not the data that the checkpoint was trained on, and it has no val part")
     if json:
@@ -105,6 +95,8 @@ def predict(
     from convnext.train.device import choose_device
 
     paths = find_pictures(pictures)
+    if not any(path.exists() for path in paths):
+        raise UserError(f"there is no picture {', '.join(pictures[:3])}; name files, folders or globs")
     loaded = _load(checkpoint, weights)
     predictions = predict_pictures(
         loaded.network.to(choose_device(device)),
@@ -122,14 +114,14 @@ def predict(
 def convert(
     source: Annotated[str, typer.Argument(metavar="IN", help=SOURCE_HELP)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; for transformers a folder.")],
-    to: Annotated[TargetName, typer.Option(help="Whose names the weights are to carry.")],
+    to: Annotated[str, typer.Option(help="official, timm, torchvision, transformers or convnext.")],
     weights: Weights = WeightsName.auto,
     json: Json = False,
 ) -> None:
     """Write a checkpoint under another library's names, so that the library opens it."""
     from convnext.weights.convert import convert as write
 
-    done = write(source, out, to.value, weights=weights.value)
+    done = write(source, out, to, weights=weights.value)
     if json:
         print_json({"path": str(done.path), "to": done.to, "weights": done.weights, "opened_by": done.opened_by})
         return
@@ -168,9 +160,9 @@ def _print_predictions(predictions: "Iterator[Prediction]", kind: FormatName) ->
     """Print predictions as they come (a table at its end) and return how many pictures could not be read."""
     failed = 0
     rows: list[list[str]] = []
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     if kind is FormatName.csv:
-        writer.writerow(["path", "rank", "label", "probability"])
+        writer.writerow(["path", "rank", "label", "probability", "error"])
     for one in predictions:
         failed += one.error is not None
         labels = [(label.label, label.probability) for label in one.labels]
@@ -181,7 +173,9 @@ def _print_predictions(predictions: "Iterator[Prediction]", kind: FormatName) ->
             }
             print_json_line(value if one.error is None else {**value, "error": one.error})
         elif kind is FormatName.csv:
-            writer.writerows([one.path, rank, name, f"{share:.6f}"] for rank, (name, share) in enumerate(labels, 1))
+            writer.writerows([one.path, rank, name, f"{share:.6f}", ""] for rank, (name, share) in enumerate(labels, 1))
+            if one.error is not None:
+                writer.writerow([one.path, "", "", "", one.error])
         elif one.error is None:
             rows.append([one.path, "  ".join(f"{name} {100 * share:.1f}%" for name, share in labels)])
     if kind is FormatName.table:

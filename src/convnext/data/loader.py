@@ -6,7 +6,7 @@ Workers are told (epoch, index) with each picture, so they keep no state that co
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,13 +32,13 @@ class Batch:
     """Pictures with their labels and their places in the split.
 
     images: uint8 (N, C, size, size), 0..255; labels, indices: int64 (N,).
-    unreadable: names of pictures that belong here and could not be read; they are in none of the tensors.
+    unreadable: pictures that belong here and could not be read, by name, with the reason; they are in no tensor.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]
 
 
 class TrainLoader:
@@ -149,7 +149,7 @@ class _Pictures(Dataset[Batch]):
     def __getitem__(self, places: list[EpochAndIndex]) -> Batch:
         images = np.empty((len(places), self.size, self.size, self.channels), dtype=np.uint8)
         read: list[int] = []
-        unreadable: list[str] = []
+        unreadable: dict[str, str] = {}
         for place in places:
             try:
                 picture = self.split.picture(place[1])
@@ -157,15 +157,15 @@ class _Pictures(Dataset[Batch]):
                     picture = picture.convert(MODES[self.channels])
                 images[len(read)] = self.view(picture, place)
                 read.append(place[1])
-            except PictureError:
-                unreadable.append(self.split.name(place[1]))
+            except PictureError as error:
+                unreadable[self.split.name(place[1])] = str(error)
         indices = np.array(read, dtype=np.int64)
         return Batch(
             # Channels last in memory, as the networks want it: a view, not a copy.
             images=torch.from_numpy(images[: len(read)]).permute(0, 3, 1, 2),
             labels=torch.from_numpy(self.split.labels[indices]),
             indices=torch.from_numpy(indices),
-            unreadable=tuple(unreadable),
+            unreadable=unreadable,
         )
 
 

@@ -43,6 +43,17 @@ def open_source(text: str, *, seed: int = 0, val_fraction: float = 0.2, root: Pa
     return open_torchvision(name, Path(place or root or DOWNLOADS).expanduser())
 
 
+def lasting(text: str) -> str:
+    """Return the text of a data set so that it means the same from any working directory."""
+    path = Path(text).expanduser()
+    if text != "digits" and path.exists():
+        return str(path.resolve())
+    kind, at, root = text.partition("@")
+    if kind.startswith("torchvision:") and at:
+        return f"{kind}@{Path(root).expanduser().resolve()}"
+    return text
+
+
 def _kind(path: Path) -> Literal["folder", "file", "missing"]:
     try:
         if path.is_dir():

@@ -114,6 +114,7 @@ def _construct(kind: Any, title: str, root: Path, part: Mapping[str, bool | str]
     """Open one part from disk, or download it first."""
     can_download = "download" in inspect.signature(kind).parameters
     reason = ""
+    was_there = root.exists()
     # Standard output is for tables; the file readers warn of things that a user cannot change.
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -124,8 +125,18 @@ def _construct(kind: Any, title: str, root: Path, part: Mapping[str, bool | str]
                 if "for argument split" in str(error):
                     raise _NoSuchSplitError from error
                 reason = " ".join(str(error).split()) or type(error).__name__
+    if not was_there:
+        _remove_empty(root)
     failed = "could not be downloaded" if can_download else "has to be put there by hand"
     raise UserError(f"{title} was not found under {root} and {failed} ({reason}); name its folder as {title}@FOLDER")
+
+
+def _remove_empty(root: Path) -> None:
+    """Remove the empty folders that a failed download made."""
+    folders = sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True)
+    for folder in [*folders, root]:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _labels(dataset: Any, title: str) -> Integers:

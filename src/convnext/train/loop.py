@@ -240,11 +240,11 @@ class Trainer(Generic[BatchT, ReadyT]):
             "Start again with a lower optim.lr or a longer schedule.warmup_epochs"
         )
 
-    def _warn_of(self, unreadable: tuple[str, ...]) -> None:
-        for name in unreadable:
+    def _warn_of(self, unreadable: Mapping[str, str]) -> None:
+        for name, reason in unreadable.items():
             if name not in self.progress.unreadable:
                 self.progress = replace(self.progress, unreadable=(*self.progress.unreadable, name))
-                self.reporter.warn(f"{name} cannot be read and is left out")
+                self.reporter.warn(f"left out: {reason if name in reason else f'{name}: {reason}'}")
 
     def _end_epoch(self) -> None:
         scores = self._score()

@@ -22,12 +22,12 @@ class Score(Generic[ReadyT]):
 
     values      the metric's numbers by name
     metric      the metric itself, for what is more than a number
-    unreadable  names of pictures that could not be read and are not in the score
+    unreadable  pictures that could not be read and are not in the score, by name, with the reason
     """
 
     values: Mapping[str, float | int | None]
     metric: Metric[ReadyT]
-    unreadable: tuple[str, ...]
+    unreadable: Mapping[str, str]
 
 
 def score(
@@ -44,11 +44,11 @@ def score(
     UserError when not one picture could be read.
     """
     metrics = {name: task.metric() for name in models}
-    unreadable: list[str] = []
+    unreadable: dict[str, str] = {}
     seen: set[int] = set()
     with _evaluating(models.values()), torch.inference_mode(), autocast(device, precision):
         for batch in batches:
-            unreadable.extend(batch.unreadable)
+            unreadable.update(batch.unreadable)
             indices = batch.indices.tolist()
             assert len(set(indices)) == len(indices) and seen.isdisjoint(indices), "a picture came twice"
             seen.update(indices)
@@ -58,8 +58,7 @@ def score(
             for name, model in models.items():
                 metrics[name].update(task.predict(model, ready), ready)
     return {
-        name: Score(values=metric.compute(), metric=metric, unreadable=tuple(unreadable))
-        for name, metric in metrics.items()
+        name: Score(values=metric.compute(), metric=metric, unreadable=unreadable) for name, metric in metrics.items()
     }
 
 

@@ -18,8 +18,8 @@ class HostBatch(Protocol):
         """Places in the split of the pictures that are here, int64 (N,)."""
 
     @property
-    def unreadable(self) -> tuple[str, ...]:
-        """Names of the pictures that should be here and could not be read."""
+    def unreadable(self) -> Mapping[str, str]:
+        """The pictures that should be here and could not be read, by name, with the reason."""
 
 
 BatchT = TypeVar("BatchT", bound=HostBatch)

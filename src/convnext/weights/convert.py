@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -20,7 +20,6 @@ from convnext.weights.schemes import SCHEMES, scheme_named
 from convnext.weights.sidecar import transformers_config, transformers_processor
 from convnext.weights.statedict import WeightsChoice, WeightsKind, rename_all
 
-Target = Literal["official", "timm", "torchvision", "transformers", "convnext"]
 TARGETS: tuple[str, ...] = (*SCHEMES, "convnext")
 # timm builds these with 1x1 convolutions where the larger ones have linear layers.
 _CONV_MLP = ("convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano")
@@ -42,7 +41,7 @@ class Converted:
 def convert(
     source: str | Path,
     out: str | Path,
-    to: Target,
+    to: str,
     *,
     weights: WeightsChoice = "auto",
     cache_dir: str | Path | None = None,

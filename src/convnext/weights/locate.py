@@ -1,6 +1,7 @@
 """From what a user names (a file, a folder, a hub id) to one checkpoint file and the JSON beside it."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,10 @@ def _fetch(
         RevisionNotFoundError,
     )
 
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    # Its log of every retry would bury the one sentence that is given in the end.
+    logger.setLevel(logging.CRITICAL)
     try:
         path = hf_hub_download(
             repository, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
@@ -144,3 +149,5 @@ def _fetch(
     # The hub's client lets the errors of its connection library through, which differ from version to version.
     except Exception as error:
         raise UserError(f"{source} cannot be fetched from the hub ({error}); check the connection") from error
+    finally:
+        logger.setLevel(level)
