@@ -245,7 +245,7 @@ class Config:
 def test_code_in_a_pickle_does_not_run(tmp_path: Path, zipped: bool) -> None:
     path, mark = tmp_path / "evil.pth", tmp_path / "ran"
     torch.save({"model": {"a": torch.zeros(2)}, "x": Evil(mark)}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError, match=r"evil\.pth holds an object of io\.open, .*save model\.state_dict\(\)"):
+    with pytest.raises(UserError, match=r"evil\.pth holds an object of _?io\.open, .*save model\.state_dict\(\)"):
         read_foreign(path)
     assert not mark.exists()
     # The trap is a real one.
