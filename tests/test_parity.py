@@ -3,8 +3,10 @@
 Every parameter is random here: with a fresh LayerScale of 1e-6 the blocks would hardly count and any check would pass.
 """
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import timm
@@ -13,9 +15,15 @@ import torchvision
 from torch import Tensor, nn
 from transformers import ConvNextConfig, ConvNextForImageClassification
 
+from convnext.data.sources import open_source
 from convnext.models import MODELS, create_model
 from convnext.network import Network
+from convnext.preprocess import Preprocess
+from convnext.recipe import RECIPES, with_overrides
 from convnext.roadmap import diff, spec_at
+from convnext.tasks.classify import ClassifyTask
+from convnext.train.loop import Settings, Trainer
+from convnext.train.progress import SilentReporter
 from convnext.weights.schemes import recognise
 from convnext.weights.statedict import shapes_of, translate
 from tests.outside import randomise
@@ -206,6 +214,42 @@ def test_the_first_twenty_losses_equal_those_of_timm() -> None:
     assert losses_of(changed, batches) != pytest.approx(expected, abs=1e-3)
     assert sum(expected[-5:]) < 0.9 * sum(expected[:5])
     assert len({round(loss, 4) for loss in expected}) == 20
+
+
+def losses_in_our_loop(net: nn.Module, folder: Path) -> list[float]:
+    """Train 22 steps on the digits with the package's own loop and return what it logged."""
+    settings = ["data.size=32", "data.workers=0", "schedule.epochs=1", "schedule.warmup_epochs=0.2", "ema.decay=none"]
+    recipe = with_overrides(RECIPES["default"], [*settings, "regularise.drop_path=0", "evaluate.weights=raw"])
+    source = open_source("digits")
+    source = replace(source, val=replace(source.val, entries=source.val.entries[:9], labels=source.val.labels[:9]))
+    task = ClassifyTask(source, recipe, preprocess=Preprocess(size=32, crop=1.0), seed=0)
+    folder.mkdir()
+    run = Settings(
+        folder=folder,
+        title="",
+        seed=0,
+        device=torch.device("cpu"),
+        precision="float32",
+        log_every=1,
+        description={},
+    )
+    assert Trainer(task, net, recipe, run, SilentReporter()).run()
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows if row["kind"] == "step"]
+
+
+def test_the_first_twenty_losses_equal_those_of_timm_in_our_loop(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model("convnext_atto", num_classes=10)
+    for name, parameter in theirs.named_parameters():
+        if name.endswith("gamma"):
+            nn.init.uniform_(parameter, 0.1, 0.5)
+    found = recognise(shapes_of(theirs.state_dict()), "timm's")
+    ours = Network(found.spec)
+    ours.load_state_dict(translate(theirs.state_dict(), found, shapes_of(ours.state_dict()), "it"))
+    expected = losses_in_our_loop(theirs, tmp_path / "timm")
+    assert len(expected) == 22 and expected[-1] < 0.8 * expected[0]
+    assert losses_in_our_loop(ours, tmp_path / "ours")[:20] == pytest.approx(expected[:20], abs=1e-4)
 
 
 def test_the_last_roadmap_row_is_convnext_tiny_without_layer_scale() -> None:
