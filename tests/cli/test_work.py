@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from convnext.cli import main
@@ -412,3 +413,18 @@ def test_failures_of_the_machine_are_sentences(
     monkeypatch.setattr("convnext.cli.app.app", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+def test_nobody_adds_a_flag_unnoticed() -> None:
+    flags = {
+        name: [option.opts[0] for option in command.params if option.opts[0].startswith("--")]
+        for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
+        if name in ("train", "eval", "predict", "convert")
+    }
+    # Everything else is a setting: --set optim.lr=1e-3.
+    assert flags == {
+        "train": "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --json".split(),
+        "eval": "--weights --part --size --batch-size --workers --device --json".split(),
+        "predict": "--top --format --weights --batch-size --device --json".split(),
+        "convert": "--to --weights --json".split(),
+    }
