@@ -423,7 +423,9 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
     }
     # Everything else is a setting: --set optim.lr=1e-3.
     assert flags == {
-        "train": "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --json".split(),
+        "train": (
+            "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --json"
+        ).split(),
         "eval": "--weights --part --size --batch-size --workers --device --json".split(),
         "predict": "--top --format --weights --batch-size --device --json".split(),
         "convert": "--to --weights --json".split(),
