@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from record import ROOT, heading, write
 
 from convnext.models import model_spec
-from convnext.recipe import RECIPES, with_epochs
+from convnext.recipe import with_epochs
+from convnext.recipes import RECIPES
 from convnext.seeds import train_seeds
 from convnext.train.progress import LineReporter
 

@@ -23,7 +23,8 @@ from record import ROOT, heading, write
 from convnext.cost import total_cost
 from convnext.data.sources import open_source
 from convnext.models import create_model, model_spec
-from convnext.recipe import RECIPES, Recipe, with_epochs
+from convnext.recipe import Recipe, with_epochs
+from convnext.recipes import RECIPES
 from convnext.run import train_run
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyTask, evaluation_preprocess

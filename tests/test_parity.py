@@ -19,7 +19,8 @@ from convnext.data.sources import open_source
 from convnext.models import MODELS, create_model
 from convnext.network import Network
 from convnext.preprocess import Preprocess
-from convnext.recipe import RECIPES, with_overrides
+from convnext.recipe import with_overrides
+from convnext.recipes import RECIPES
 from convnext.roadmap import diff, spec_at
 from convnext.tasks.classify import ClassifyTask
 from convnext.train.loop import Settings, Trainer

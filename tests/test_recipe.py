@@ -7,7 +7,6 @@ import pytest
 
 from convnext.errors import UserError
 from convnext.recipe import (
-    RECIPES,
     Augment,
     Data,
     Ema,
@@ -17,10 +16,10 @@ from convnext.recipe import (
     Schedule,
     diff,
     leaves,
-    recipe_named,
     with_epochs,
     with_overrides,
 )
+from convnext.recipes import RECIPES, recipe_named
 
 DEFAULT = RECIPES["default"]
 
@@ -29,12 +28,17 @@ def test_leaf_names_are_frozen() -> None:
     assert (
         list(leaves(DEFAULT))
         == (
-            "data.size data.batch_size data.workers data.val_fraction "
+            "data.size data.batch_size data.workers data.val_fraction data.reduced_decode "
             "augment.crop_scale augment.crop_ratio augment.flip augment.interpolation "
-            "mix.label_smoothing optim.lr optim.weight_decay optim.betas optim.eps "
+            "augment.randaugment augment.erasing "
+            "mix.mixup mix.cutmix mix.chance mix.switch mix.label_smoothing "
+            "optim.name optim.lr optim.weight_decay optim.betas optim.eps "
+            "optim.decay_all optim.momentum optim.layer_decay optim.clip "
             "schedule.epochs schedule.warmup_epochs schedule.min_lr "
-            "regularise.drop_path regularise.layer_scale regularise.head_scale "
-            "ema.decay evaluate.crop evaluate.weights"
+            "schedule.shape schedule.step_epochs schedule.step_factor "
+            "regularise.drop_path regularise.layer_scale regularise.head_scale regularise.start "
+            "ema.decay evaluate.crop evaluate.weights "
+            "engine.precision engine.micro_batch engine.compile engine.parallel engine.save_minutes engine.log_every"
         ).split()
     )
 

@@ -15,7 +15,8 @@ from convnext.errors import UserError
 from convnext.evaluate import evaluate
 from convnext.models import create_model, model_spec
 from convnext.predict import find_pictures, predict_pictures
-from convnext.recipe import RECIPES, Data, Recipe, with_epochs
+from convnext.recipe import Data, Recipe, with_epochs
+from convnext.recipes import RECIPES
 from convnext.run import new_folder, train_run
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyTask, evaluation_preprocess

@@ -5,87 +5,14 @@ beside a run is enough to run it again. A leaf is named part.field, for example 
 """
 
 import json
-import math
-import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from convnext.errors import UserError, nearest
+from convnext.policy import parse_randaugment
 from convnext.preprocess import Interpolation
-
-PartT = TypeVar("PartT", bound="Part")
-
-
-def _setting(default: Any, allowed: str, test: Callable[[Any], bool]) -> Any:
-    """Return a dataclass field that says in words and in code which values of its type it takes."""
-    return field(default=default, metadata={"allowed": allowed, "test": test})
-
-
-def _at_least(least: float) -> Callable[[Any], bool]:
-    return lambda value: least <= value < float("inf")
-
-
-def _above_zero(value: Any) -> bool:
-    return bool(0 < value < float("inf"))
-
-
-def _fraction(value: Any) -> bool:
-    return bool(0 <= value <= 1)
-
-
-def _coerce(value: Any, kind: Any) -> Any:
-    """Return `value` as the annotated type, a whole number as a float where a float is asked for; else TypeError."""
-    if get_origin(kind) in (Union, types.UnionType):
-        return _coerce_any(value, get_args(kind))
-    if get_origin(kind) is Literal and isinstance(value, str) and value in get_args(kind):
-        return value
-    if kind is type(None) and value is None:
-        return None
-    if get_origin(kind) is tuple and isinstance(value, list | tuple) and len(value) == len(get_args(kind)):
-        return tuple(_coerce(item, each) for item, each in zip(value, get_args(kind), strict=True))
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if kind is float and is_number:
-        return float(value)
-    if kind is int and is_number and value == int(value):
-        return int(value)
-    raise TypeError(f"{value!r} is not {kind}")
-
-
-def _coerce_any(value: Any, kinds: tuple[Any, ...]) -> Any:
-    for kind in kinds:
-        try:
-            return _coerce(value, kind)
-        except TypeError:
-            continue
-    raise TypeError(f"{value!r} is none of {kinds}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A part of a recipe: checks every field against its type and its allowed values.
-
-    Raises UserError that names the leaf, the value and what is allowed.
-    """
-
-    def __post_init__(self) -> None:
-        kinds = get_type_hints(type(self))
-        for setting in fields(self):
-            leaf = f"{type(self).__name__.lower()}.{setting.name}"
-            given = getattr(self, setting.name)
-            try:
-                value = _coerce(given, kinds[setting.name])
-            except TypeError:
-                value = None
-                fits = False
-            else:
-                fits = value is None or setting.metadata["test"](value)
-            if not fits:
-                raise UserError(
-                    f"{leaf} must be {setting.metadata['allowed']}, got {given!r}; the default is {setting.default!r}"
-                )
-            object.__setattr__(self, setting.name, value)
-
+from convnext.setting import Part, above_zero, at_least, below_one, choice, is_fraction, read_setting, setting, switch
 
 Weights = Literal["auto", "ema", "raw"]
 
@@ -95,15 +22,19 @@ class Data(Part):
     """What a batch is.
 
     size          side of the training pictures in pixels
-    batch_size    pictures a step; pictures left over at the end of an epoch are dropped
-    workers       processes that read pictures; 0 reads in the training process
+    batch_size    pictures an optimizer step, over all processes and micro-batches together; pictures left over at the
+                  end of an epoch are dropped
+    workers       processes that read pictures, for each process that trains; 0 reads in the training process
     val_fraction  part held out for validation where the data has no such part of its own
+    reduced_decode  decode large JPEGs at half, quarter or eighth scale where the random crop allows: faster, and the
+                  pixels differ a little; the paper's recipes do not
     """
 
-    size: int = _setting(64, "a whole number of pixels of at least 8", _at_least(8))
-    batch_size: int = _setting(64, "a whole number of at least 1", _at_least(1))
-    workers: int = _setting(2, "a whole number of at least 0", _at_least(0))
-    val_fraction: float = _setting(0.2, "above 0 and below 1", lambda value: 0 < value < 1)
+    size: int = setting(64, "a whole number of pixels of at least 8", at_least(8))
+    batch_size: int = setting(64, "a whole number of at least 1", at_least(1))
+    workers: int = setting(2, "a whole number of at least 0", at_least(0))
+    val_fraction: float = setting(0.2, "above 0 and below 1", lambda value: 0 < value < 1)
+    reduced_decode: bool = switch(False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,59 +45,92 @@ class Augment(Part):
     crop_ratio     width over height of the crop, lowest and highest
     flip           chance of a horizontal flip
     interpolation  how pictures are resized, in training and in evaluation
+    randaugment    timm's text of a RandAugment policy, rand-m9-mstd0.5-inc1 in the paper; None for none
+    erasing        chance that a rectangle of a picture becomes noise, a fresh normal draw for each pixel
     """
 
-    crop_scale: tuple[float, float] = _setting(
+    crop_scale: tuple[float, float] = setting(
         (0.35, 1.0), "two rising numbers above 0 and at most 1", lambda pair: 0 < pair[0] <= pair[1] <= 1
     )
-    crop_ratio: tuple[float, float] = _setting(
+    crop_ratio: tuple[float, float] = setting(
         (3 / 4, 4 / 3), "two rising numbers above 0", lambda pair: 0 < pair[0] <= pair[1] < float("inf")
     )
-    flip: float = _setting(0.5, "a chance from 0 to 1", _fraction)
-    interpolation: Interpolation = field(
-        default="bicubic", metadata={"allowed": "nearest, bilinear or bicubic", "test": bool}
+    flip: float = setting(0.5, "a chance from 0 to 1", is_fraction)
+    interpolation: Interpolation = choice("bicubic", Interpolation)
+    randaugment: str | None = setting(
+        None, "a policy such as rand-m9-mstd0.5-inc1, or none", lambda text: parse_randaugment(text) is not None
     )
+    erasing: float = setting(0.0, "a chance from 0 to 1", is_fraction)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mix(Part):
-    """How targets are softened.
+    """How pictures and targets of a batch are mixed.
 
-    label_smoothing  share of the target spread evenly over all classes
+    mixup            alpha of Mixup: the share of two pictures is drawn from Beta(alpha, alpha); 0 for none
+    cutmix           alpha of CutMix; 0 for none
+    chance           of a micro-batch to be mixed at all
+    switch           chance of CutMix instead of Mixup where both are on
+    label_smoothing  share of the target spread evenly over all classes, inside the mixed target
     """
 
-    label_smoothing: float = _setting(0.1, "at least 0 and below 1", lambda value: 0 <= value < 1)
+    mixup: float = setting(0.0, "a number of at least 0", at_least(0))
+    cutmix: float = setting(0.0, "a number of at least 0", at_least(0))
+    chance: float = setting(1.0, "a chance from 0 to 1", is_fraction)
+    switch: float = setting(0.5, "a chance from 0 to 1", is_fraction)
+    label_smoothing: float = setting(0.1, "at least 0 and below 1", below_one)
+
+    @property
+    def on(self) -> bool:
+        """Whether any batch is mixed."""
+        return self.chance > 0 and (self.mixup > 0 or self.cutmix > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optim(Part):
-    """AdamW.
+    """The optimizer.
 
+    name          adamw, or sgd with momentum (the ResNet recipe)
     lr            highest learning rate, absolute (not scaled by the batch)
     weight_decay  of matrices and kernels; biases, norms and LayerScale are not decayed
+    decay_all     decay biases, norms and LayerScale too (the ResNet recipe)
     betas, eps    of AdamW
+    momentum      of SGD
+    layer_decay   factor on the learning rate from one group of layers to the one before it; 1 for none
+    clip          greatest norm of the whole gradient; None for no clipping
     """
 
-    lr: float = _setting(2e-3, "a number above 0", _above_zero)
-    weight_decay: float = _setting(0.05, "a number of at least 0", _at_least(0))
-    betas: tuple[float, float] = _setting(
+    name: Literal["adamw", "sgd"] = choice("adamw", Literal["adamw", "sgd"])
+
+    lr: float = setting(2e-3, "a number above 0", above_zero)
+    weight_decay: float = setting(0.05, "a number of at least 0", at_least(0))
+    betas: tuple[float, float] = setting(
         (0.9, 0.999), "two numbers of at least 0 and below 1", lambda pair: all(0 <= beta < 1 for beta in pair)
     )
-    eps: float = _setting(1e-8, "a number above 0", _above_zero)
+    eps: float = setting(1e-8, "a number above 0", above_zero)
+    decay_all: bool = switch(False)
+    momentum: float = setting(0.9, "at least 0 and below 1", below_one)
+    layer_decay: float = setting(1.0, "above 0 and at most 1 (1 for none)", lambda value: 0 < value <= 1)
+    clip: float | None = setting(None, "a number above 0, or none", above_zero)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(Part):
-    """How long, and how the learning rate moves: linear from 0 to `optim.lr`, then a cosine, both per step.
+    """How long, and how the learning rate moves: linear from 0 to `optim.lr`, then down, both per step.
 
     epochs         passes over the training pictures
     warmup_epochs  length of the linear part, in epochs; may be a fraction
+    shape          of the way down: a half cosine to `min_lr`, or steps: times `step_factor` every `step_epochs`
     min_lr         where the cosine ends
+    step_epochs, step_factor   of the shape "step" (the ResNet recipe)
     """
 
-    epochs: int = _setting(20, "a whole number of at least 1", _at_least(1))
-    warmup_epochs: float = _setting(2.0, "a number of at least 0", _at_least(0))
-    min_lr: float = _setting(1e-6, "a number of at least 0", _at_least(0))
+    epochs: int = setting(20, "a whole number of at least 1", at_least(1))
+    warmup_epochs: float = setting(2.0, "a number of at least 0", at_least(0))
+    min_lr: float = setting(1e-6, "a number of at least 0", at_least(0))
+    shape: Literal["cosine", "step"] = choice("cosine", Literal["cosine", "step"])
+    step_epochs: float = setting(30.0, "a number above 0", above_zero)
+    step_factor: float = setting(0.1, "above 0 and at most 1", lambda value: 0 < value <= 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,13 +148,15 @@ class Regularise(Part):
     drop_path    stochastic depth of the last block, growing linearly from 0 over all blocks
     layer_scale  start of LayerScale in fresh weights; None keeps the model's own
     head_scale   factor on the start of a fresh head; the paper fine-tunes with 0.001
+    start        which weights training goes on from, where a given checkpoint holds two sets
     """
 
-    drop_path: float = _setting(0.05, "at least 0 and below 1", lambda value: 0 <= value < 1)
-    layer_scale: float | None = _setting(
+    drop_path: float = setting(0.05, "at least 0 and below 1", below_one)
+    layer_scale: float | None = setting(
         None, "above 0 and at most 10, or none for the model's own", lambda value: 0 < value <= 10
     )
-    head_scale: float = _setting(1.0, "a number above 0", _above_zero)
+    head_scale: float = setting(1.0, "a number above 0", above_zero)
+    start: Weights = choice("auto", Weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +167,7 @@ class Ema(Part):
            run's steps (a fixed 0.9999 in 300 steps would still be the initial weights); None for no average
     """
 
-    decay: float | Literal["auto"] | None = _setting(
+    decay: float | Literal["auto"] | None = setting(
         "auto",
         'at least 0 and below 1, "auto" or none for off',
         lambda value: value == "auto" or 0 <= value < 1,
@@ -217,10 +183,31 @@ class Evaluate(Part):
     weights  "ema", "raw", or "auto": the average where there is one
     """
 
-    crop: float | None = _setting(
+    crop: float | None = setting(
         None, "above 0 and at most 1, or none for the paper's rule", lambda value: 0 < value <= 1
     )
-    weights: Weights = field(default="auto", metadata={"allowed": "auto, ema or raw", "test": bool})
+    weights: Weights = choice("auto", Weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(Part):
+    """How the arithmetic is carried out; what is learned is the same to rounding, but for the note on micro_batch.
+
+    precision     of the forward pass; "auto" is bfloat16 where a CUDA device has it and float32 elsewhere
+    micro_batch   most pictures that go through the network at once on one device; a larger batch is accumulated.
+                  Mixing draws and BatchNorm counts within a micro-batch
+    compile       torch.compile the network
+    parallel      over several processes: "ddp" has the network on each, "fsdp" a share of it (for L and XL)
+    save_minutes  time between checkpoints inside an epoch
+    log_every     steps between lines of the log
+    """
+
+    precision: Literal["auto", "float32", "bfloat16"] = choice("auto", Literal["auto", "float32", "bfloat16"])
+    micro_batch: int = setting(128, "a whole number of at least 1", at_least(1))
+    compile: bool = switch(False)
+    parallel: Literal["ddp", "fsdp"] = choice("ddp", Literal["ddp", "fsdp"])
+    save_minutes: float = setting(10.0, "a number of at least 0", at_least(0))
+    log_every: int = setting(10, "a whole number of at least 1", at_least(1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +226,7 @@ class Recipe:
     regularise: Regularise = field(default_factory=Regularise)
     ema: Ema = field(default_factory=Ema)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
         if self.schedule.min_lr > self.optim.lr:
@@ -273,22 +261,12 @@ class Recipe:
         return cls(**built)
 
 
-RECIPES: dict[str, Recipe] = {"default": Recipe(name="default")}
-
-
-def recipe_named(name: str) -> Recipe:
-    """Return the recipe of that name; UserError offers near names."""
-    if name not in RECIPES:
-        raise UserError(f"there is no recipe {name}{nearest(name, RECIPES)}")
-    return RECIPES[name]
-
-
 def leaves(recipe: Recipe) -> dict[str, Any]:
     """Return every setting by its leaf name, part.field, in the order of the parts."""
     return {
-        f"{part}.{setting.name}": getattr(getattr(recipe, part), setting.name)
+        f"{part}.{one.name}": getattr(getattr(recipe, part), one.name)
         for part, kind in _part_types().items()
-        for setting in fields(kind)
+        for one in fields(kind)
     }
 
 
@@ -315,43 +293,25 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """Return the recipe for another number of epochs, the warm-up shortened or stretched in proportion."""
-    share = recipe.schedule.warmup_epochs / recipe.schedule.epochs
-    return replace(recipe, schedule=replace(recipe.schedule, epochs=epochs, warmup_epochs=share * epochs))
+    """Return the recipe for another number of epochs, warm-up and steps shortened or stretched in proportion."""
+    before = recipe.schedule
+    stretch = epochs / before.epochs
+    schedule = replace(
+        before,
+        epochs=epochs,
+        warmup_epochs=stretch * before.warmup_epochs,
+        step_epochs=stretch * before.step_epochs if before.shape == "step" else before.step_epochs,
+    )
+    return replace(recipe, schedule=schedule)
 
 
 def _part_types() -> dict[str, type[Part]]:
     hints = get_type_hints(Recipe)
-    return {setting.name: hints[setting.name] for setting in fields(Recipe) if setting.name != "name"}
+    return {one.name: hints[one.name] for one in fields(Recipe) if one.name != "name"}
 
 
 def _require_known(names: Iterable[str]) -> None:
-    known = [f"{part}.{setting.name}" for part, kind in _part_types().items() for setting in fields(kind)]
+    known = [f"{part}.{one.name}" for part, kind in _part_types().items() for one in fields(kind)]
     for name in names:
         if name not in known:
             raise UserError(f"a recipe has no setting {name}{nearest(name, known)}")
-
-
-def read_setting(text: str) -> tuple[str, Any]:
-    """Return the leaf and the value of a setting written LEAF=VALUE; UserError when it is not."""
-    leaf, equals, value = text.partition("=")
-    if not equals or not leaf.strip():
-        raise UserError(f"a setting is written LEAF=VALUE, for example optim.lr=1e-3, got {text!r}")
-    return leaf.strip(), _read(value.strip())
-
-
-def _read(text: str) -> Any:
-    """Return what a text on the command line means: none, true or false, a number, a list or a word."""
-    if text.lower() in ("none", "null", "off"):
-        return None
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    inner = text.strip("()[]")
-    if "," in inner:
-        return [_read(item.strip()) for item in inner.split(",") if item.strip()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -76,7 +76,9 @@ def _plan(
     name: str | None, epochs: int | None, size: int | None, settings: list[str]
 ) -> "tuple[Recipe, dict[str, Any]]":
     """Return the recipe that was asked for, and the settings of the model among --set."""
-    from convnext.recipe import Recipe, read_setting, recipe_named, with_epochs, with_overrides
+    from convnext.recipe import Recipe, with_epochs, with_overrides
+    from convnext.recipes import recipe_named
+    from convnext.setting import read_setting
 
     model_settings: dict[str, Any] = {}
     recipe_settings: list[str] = []
