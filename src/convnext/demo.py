@@ -144,7 +144,7 @@ def _epoch_seconds(source: Source, spec: NetSpec, recipe: Recipe, device: str) -
             began = time.perf_counter()
     if not steps:
         return 1.0
-    return (time.perf_counter() - began) / steps * batches.batches_per_epoch
+    return (time.perf_counter() - began) / steps * batches.steps_per_epoch
 
 
 def _held_out(source: Source, folder: Path) -> Path:

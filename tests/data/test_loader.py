@@ -45,7 +45,7 @@ def same(first, second):
 
 def test_shapes_and_types(painted):
     batches = list(train_loader(painted(20)).epoch(0))
-    assert len(batches) == train_loader(painted(20)).batches_per_epoch == 3
+    assert len(batches) == train_loader(painted(20)).steps_per_epoch == 3
     for batch in batches:
         assert (batch.images.shape, batch.images.dtype) == ((6, 3, 8, 8), torch.uint8)
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
@@ -81,14 +81,14 @@ def test_workers_change_nothing(painted, workers):
     for epoch in (0, 1):
         whole = list(alone.epoch(epoch))
         same(list(shared.epoch(epoch)), whole)
-        same(list(shared.epoch(epoch, first_batch=4)), whole[4:])
+        same(list(shared.epoch(epoch, first_step=4)), whole[4:])
     same(list(eval_loader(split, workers=workers)), list(eval_loader(split)))
 
 
-@pytest.mark.parametrize("first_batch", range(8))
-def test_entering_in_mid_epoch(painted, first_batch):
+@pytest.mark.parametrize("first_step", range(8))
+def test_entering_in_mid_epoch(painted, first_step):
     loader = train_loader(painted(44))
-    same(list(loader.epoch(2, first_batch)), list(loader.epoch(2))[first_batch:])
+    same(list(loader.epoch(2, first_step)), list(loader.epoch(2))[first_step:])
 
 
 def test_abandoned_epoch_leaves_no_trace(painted):
@@ -250,7 +250,7 @@ def test_refusals(painted, changes, words):
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("first_batch", [-1, 4])
-def test_first_batch_is_checked(painted, first_batch):
-    with pytest.raises(UserError, match=f"first_batch must be from 0 to 3, got {first_batch}"):
-        train_loader(painted(20)).epoch(0, first_batch)
+@pytest.mark.parametrize("first_step", [-1, 4])
+def test_first_step_is_checked(painted, first_step):
+    with pytest.raises(UserError, match=f"first_step must be from 0 to 3, got {first_step}"):
+        train_loader(painted(20)).epoch(0, first_step)

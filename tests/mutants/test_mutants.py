@@ -90,8 +90,8 @@ MUTANTS = (
     Mutant(
         name="a resumed run starts its epoch again",
         file="data/loader.py",
-        right="for batch in used[first_batch:].tolist()",
-        wrong="for batch in used[: len(used) - first_batch].tolist()",
+        right="own = pieces[first_step:, share.rank]",
+        wrong="own = pieces[: len(pieces) - first_step, share.rank]",
         tests="tests/data/test_loader.py::test_entering_in_mid_epoch",
     ),
     Mutant(

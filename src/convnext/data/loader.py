@@ -7,7 +7,7 @@ Workers are told (epoch, index) with each picture, so they keep no state that co
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,12 +40,39 @@ class Batch:
     indices: Tensor
     unreadable: Mapping[str, str]
 
+    def pin_memory(self) -> "Batch":
+        """Return the batch in memory from which a GPU copies while the processor goes on."""
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory(), indices=self.indices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Which part of each batch one process of several gets, and in how many pieces.
+
+    rank, world_size   of the process; every process gets batch_size / world_size pictures of each batch
+    micro_batches      equal pieces of that share, one after another
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    micro_batches: int = 1
+
+    def __post_init__(self) -> None:
+        assert 0 <= self.rank < self.world_size and self.micro_batches >= 1
+
+
+WHOLE = Share()
+
 
 class TrainLoader:
     """Shuffled, augmented batches of equal size; the pictures left over at the end of an epoch are dropped.
 
-    A picture that cannot be read leaves its batch that much shorter. No global random state is read or
-    disturbed: neither torch's nor numpy's nor Python's.
+    Processes and micro-batches take consecutive pieces of the same batches, so a run's pictures do not depend on how
+    many there are. A picture that cannot be read leaves its piece that much shorter. No global random state is read
+    or disturbed: neither torch's nor numpy's nor Python's.
+
+    steps_per_epoch   batches of `batch_size` pictures in an epoch
+    micro_batches     pieces that `epoch` yields for each of them
     """
 
     def __init__(
@@ -59,51 +86,83 @@ class TrainLoader:
         seed: int,
         workers: int,
         channels: int = 3,
+        share: Share = WHOLE,
+        pin: bool = False,
     ) -> None:
         view = _TrainView(size=size, augment=keep_labels_true(augment, label_safe), seed=seed)
-        self._feed = _Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers)
+        self._feed = _Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers, pin=pin)
         self._batch_size = _positive("batch_size", batch_size)
         self._seed = seed
+        self._share = share
         self._num_pictures = len(split)
-        self.batches_per_epoch = len(split) // batch_size
-        if self.batches_per_epoch == 0:
+        self.micro_batches = share.micro_batches
+        self.steps_per_epoch = len(split) // batch_size
+        if self.steps_per_epoch == 0:
             raise UserError(
                 f"batch_size must be at most the {len(split)} pictures there are to train on, got {batch_size}"
             )
+        pieces = share.world_size * share.micro_batches
+        if batch_size % pieces:
+            raise UserError(
+                f"batch_size must be a multiple of {pieces} ({share.world_size} processes x {share.micro_batches} "
+                f"micro-batches), got {batch_size}"
+            )
 
-    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
-        """Return the batches of an epoch from `first_batch` on, exactly as the whole epoch would give them.
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Return this process's micro-batches of an epoch from a step on, exactly as the whole epoch would give them.
 
         Starting an epoch ends an earlier one of the same loader.
         """
-        if not 0 <= first_batch <= self.batches_per_epoch:
-            raise UserError(f"first_batch must be from 0 to {self.batches_per_epoch}, got {first_batch}")
+        if not 0 <= first_step <= self.steps_per_epoch:
+            raise UserError(f"first_step must be from 0 to {self.steps_per_epoch}, got {first_step}")
         order = epoch_order(self._seed, epoch, self._num_pictures)
-        used = order[: self.batches_per_epoch * self._batch_size].reshape(-1, self._batch_size)
-        return self._feed.run([[(epoch, index) for index in batch] for batch in used[first_batch:].tolist()])
+        share = self._share
+        pieces = order[: self.steps_per_epoch * self._batch_size].reshape(
+            self.steps_per_epoch, share.world_size, share.micro_batches, -1
+        )
+        own = pieces[first_step:, share.rank].reshape(-1, pieces.shape[-1])
+        return self._feed.run([[(epoch, index) for index in piece] for piece in own.tolist()])
 
 
 class EvalLoader:
-    """Every picture of a split exactly once, in order; the last batch may be shorter."""
+    """Every picture of a split exactly once, in order; the last batch may be shorter.
+
+    Of several processes each gets consecutive pictures of its own and equally many batches, because a network that is
+    spread over them needs all of them at each forward pass.
+    """
 
     def __init__(
-        self, split: Split, *, preprocess: Preprocess, batch_size: int, workers: int, channels: int = 3
+        self,
+        split: Split,
+        *,
+        preprocess: Preprocess,
+        batch_size: int,
+        workers: int,
+        channels: int = 3,
+        share: Share = WHOLE,
+        pin: bool = False,
     ) -> None:
         pictures = _Pictures(
             split=split, view=_EvalView(preprocess=preprocess), size=preprocess.size, channels=channels
         )
-        self._feed = _Feed(pictures, workers)
-        self._batch_size = _positive("batch_size", batch_size)
-        self._num_pictures = len(split)
+        self._feed = _Feed(pictures, workers, pin=pin)
+        size = _positive("batch_size", batch_size)
+        if len(split) < share.world_size:
+            raise UserError(
+                f"there are {len(split)} held-out pictures for {share.world_size} processes; start fewer processes"
+            )
+        parts = np.array_split(np.arange(len(split)), share.world_size)
+        own = parts[share.rank]
+        if share.world_size == 1:
+            self._batches = np.split(own, range(size, len(split), size))
+        else:
+            self._batches = np.array_split(own, -(-max(map(len, parts)) // size))
 
     def __len__(self) -> int:
-        return -(-self._num_pictures // self._batch_size)
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        pairs = [(0, index) for index in range(self._num_pictures)]
-        return self._feed.run(
-            [pairs[start : start + self._batch_size] for start in range(0, len(pairs), self._batch_size)]
-        )
+        return self._feed.run([[(0, index) for index in batch.tolist()] for batch in self._batches])
 
 
 def epoch_order(seed: int, epoch: int, length: int) -> Integers:
@@ -172,7 +231,7 @@ class _Pictures(Dataset[Batch]):
 class _Feed:
     """A torch DataLoader that is told its batches anew for each run and keeps its workers between runs."""
 
-    def __init__(self, pictures: _Pictures, workers: int) -> None:
+    def __init__(self, pictures: _Pictures, workers: int, *, pin: bool) -> None:
         if workers < 0:
             raise UserError(f"workers must be 0 or more, got {workers}")
         self._plan: list[list[EpochAndIndex]] = []
@@ -183,6 +242,7 @@ class _Feed:
             batch_size=None,  # a sample of `pictures` is a whole batch
             num_workers=workers,
             persistent_workers=workers > 0,
+            pin_memory=pin,
             worker_init_fn=_leave_the_group,
             generator=torch.Generator(),  # without it each run draws a number from torch's global state
         )

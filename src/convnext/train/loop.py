@@ -63,10 +63,10 @@ class Trainer(Generic[BatchT, ReadyT]):
         self.task, self.recipe, self.settings, self.reporter = task, recipe, settings, reporter
         self.model = model.to(settings.device)
         self.batches = task.train_batches()
-        self.batches_per_epoch = self.batches.batches_per_epoch
+        self.steps_per_epoch = self.batches.steps_per_epoch
         self.epochs = recipe.schedule.epochs
-        self.steps = self.epochs * self.batches_per_epoch
-        self.warmup_steps = warmup_steps(recipe.schedule.warmup_epochs, self.batches_per_epoch)
+        self.steps = self.epochs * self.steps_per_epoch
+        self.warmup_steps = warmup_steps(recipe.schedule.warmup_epochs, self.steps_per_epoch)
         self.journal = Journal(settings.folder / LOG)
         self.optimizer = build_optimizer(
             self.model, parameter_groups(self.model, recipe.optim.weight_decay), recipe.optim
@@ -132,12 +132,12 @@ class Trainer(Generic[BatchT, ReadyT]):
         self.model.train()
         self._lap = time.perf_counter()
         epoch = self.progress.epoch
-        done = self.progress.step - epoch * self.batches_per_epoch
+        done = self.progress.step - epoch * self.steps_per_epoch
         for batch in self.batches.epoch(epoch, done):
             self._step(batch)
             if self._stop.requested:
                 raise Stopped
-        assert self.progress.step == (epoch + 1) * self.batches_per_epoch, "the loader gave too few batches"
+        assert self.progress.step == (epoch + 1) * self.steps_per_epoch, "the loader gave too few batches"
         # A GPU may still be working through the last steps; their time belongs to training, not to scoring.
         self._loss_sum.item()
         waited = time.perf_counter() - self._lap
@@ -196,7 +196,7 @@ class Trainer(Generic[BatchT, ReadyT]):
 
     def _report(self, loss: Tensor | None, lr: float) -> None:
         progress = self.progress
-        logged = progress.step % self.settings.log_every == 0 or progress.step % self.batches_per_epoch == 0
+        logged = progress.step % self.settings.log_every == 0 or progress.step % self.steps_per_epoch == 0
         # Reading the loss waits for a GPU, so between lines of the log it is read on the CPU only.
         if not logged and self.settings.device.type != "cpu":
             return

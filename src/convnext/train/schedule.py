@@ -15,6 +15,6 @@ def learning_rate(step: int, *, steps: int, warmup_steps: int, lr: float, min_lr
     return min_lr + (lr - min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def warmup_steps(warmup_epochs: float, batches_per_epoch: int) -> int:
+def warmup_steps(warmup_epochs: float, steps_per_epoch: int) -> int:
     """Return the warm-up in whole steps; a fraction of an epoch counts."""
-    return round(warmup_epochs * batches_per_epoch)
+    return round(warmup_epochs * steps_per_epoch)

@@ -29,14 +29,18 @@ ReadyT_contra = TypeVar("ReadyT_contra", contravariant=True)
 
 
 class TrainBatches(Protocol[BatchT_co]):
-    """Batches to train on; an epoch can be entered at any batch and then goes on as the whole one would."""
+    """Batches to train on; an epoch can be entered at any step and then goes on as the whole one would."""
 
     @property
-    def batches_per_epoch(self) -> int:
-        """How many batches every epoch has, those without a readable picture included."""
+    def steps_per_epoch(self) -> int:
+        """How many optimizer steps every epoch has, those without a readable picture included."""
 
-    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[BatchT_co]:
-        """Return the batches of an epoch, counted from 0, from `first_batch` on."""
+    @property
+    def micro_batches(self) -> int:
+        """How many batches `epoch` yields for each step."""
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[BatchT_co]:
+        """Return the batches of an epoch, counted from 0, from the step `first_step` on."""
 
 
 class Metric(Protocol[ReadyT_contra]):
