@@ -30,6 +30,9 @@ from convnext.errors import UserError
 METADATA_KEY = "convnext"
 HASH_KEY = "sha256"
 
+# What a link fails of where there is no room for a name, as opposed to a file system that has no links.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 # The safetensors names of the element types that a network, an optimizer or a random generator can hold.
 _DTYPES: dict[torch.dtype, str] = {
     torch.float64: "F64",
@@ -45,33 +48,27 @@ _DTYPES: dict[torch.dtype, str] = {
 }
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+class DamagedFile(UserError):  # noqa: N818 - the name is what the caller asks for
+    """A file that is empty, cut short or changed; what was kept of it before may still be whole."""
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any], *, keep: Path | None = None
+) -> None:
     """Write tensors and JSON-able metadata as a safetensors file with a hash, atomically.
 
-    Tensors may share memory, be strided in any way and lie on any device. UserError when the place cannot be written
-    or an element type has no name in the format; the old file then stays as it was.
+    Tensors may share memory, be strided in any way and lie on any device. The file that was there becomes `keep`, a
+    name in the same folder; see `replacing`. UserError when the place cannot be written or an element type has no name
+    in the format; the old files then stay as they were.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
             raise UserError(f"cannot save {name}: {tensor.dtype} has no place in a safetensors file; convert it")
-    # Wider elements first keeps every tensor aligned, as the safetensors library itself orders them.
-    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    stored = {name: tensors[name].detach().cpu().contiguous() for name in order}
+    stored = {name: tensors[name].detach().cpu().contiguous() for name in _order(tensors)}
     text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=True)
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", METADATA_KEY: text, HASH_KEY: _digest(stored, text)}}
-    offset = 0
-    for name, tensor in stored.items():
-        end = offset + tensor.numel() * tensor.element_size()
-        header[name] = {
-            "dtype": _DTYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, end],
-        }
-        offset = end
-    encoded = json.dumps(header, ensure_ascii=False).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    with replacing(path) as temporary, temporary.open("xb") as file:
-        file.write(struct.pack("<Q", len(encoded)) + encoded)
+    header = _header(stored, text, _digest(stored, text))
+    with replacing(path, keep=keep) as temporary, temporary.open("xb") as file:
+        file.write(header)
         for tensor in stored.values():
             file.write(_bytes_of(tensor))
 
@@ -79,16 +76,29 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote: the tensors, on the CPU, and the metadata.
 
-    UserError when the file is missing, truncated, changed, or not one of ours.
+    DamagedFile when the file is empty, truncated or changed by as little as one bit; UserError when it is missing or
+    not one of ours.
     """
     path = existing_file(path)
     tensors, stored = _read_safetensors(path)
-    if METADATA_KEY not in stored or HASH_KEY not in stored:
+    if METADATA_KEY not in stored and HASH_KEY not in stored:
         raise UserError(f"{path} was not written by convnext: it carries no spec; convnext.load reads such files")
-    if _digest(tensors, stored[METADATA_KEY]) != stored[HASH_KEY]:
-        raise UserError(f"{path} is damaged: its contents do not match its own hash; copy it again from where it was")
+    if not _is_whole(path, tensors, stored):
+        raise DamagedFile(f"{path} is damaged: its contents do not match its own hash; copy it again from where it was")
     metadata: dict[str, Any] = json.loads(stored[METADATA_KEY])
     return tensors, metadata
+
+
+def put_back(keep: Path, path: Path) -> None:
+    """Put the file that was kept in the place of a damaged or lost one; UserError when the place cannot be written.
+
+    Otherwise the next `write_tensors(path, ..., keep=keep)` would keep the damaged file.
+    """
+    try:
+        keep.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    _flush_folder(path.parent)
 
 
 def is_own_file(path: str | Path) -> bool:
@@ -128,28 +138,62 @@ def write_pickle(path: str | Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, keep: Path | None = None) -> Iterator[Path]:
     """Give a temporary name beside `path`; what is written there takes its place, flushed to disk, if all goes well.
 
-    On any failure the temporary file is removed and the old file stays; a failure of the file system becomes a
-    UserError that says what to do.
+    The old file becomes `keep`, a name in the same folder, so that whenever the machine stops, a whole file is there
+    under one of the two names. On any failure the temporary file is removed and the old files stay; a failure of the
+    file system becomes a UserError that says what to do.
     """
     path = Path(path)
     if not path.name:
         raise UserError(f"cannot write {path}: it is a folder; give the name of a file")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    temporary = _partial(path)
     try:
         yield temporary
         flush(temporary)
-        temporary.replace(path)
-        # The file is in place by now; some network file systems cannot flush a folder.
-        with contextlib.suppress(OSError):
-            flush(path.parent)
+        if keep is not None and path.exists():
+            _rotate(temporary, path, keep)
+        else:
+            temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _rotate(new: Path, path: Path, keep: Path) -> None:
+    """Make the file at `path` `keep` and `new` `path`, never without a whole file at `path` where there are links."""
+    second = _partial(keep)
+    try:
+        os.link(path, second)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        # No links on FAT and some network file systems: for a moment the old file is there as `keep` alone.
+        path.replace(keep)
+        new.replace(path)
+        return
+    try:
+        new.replace(path)
+        # Now, not before, `keep` may go: should the old file be damaged, it was the only good one.
+        _flush_folder(path.parent)
+        second.replace(keep)
+    finally:
+        # Between two names of one file a rename does nothing, and both stay.
+        second.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+def _flush_folder(folder: Path) -> None:
+    # The files are in place by now; some network file systems cannot flush a folder.
+    with contextlib.suppress(OSError):
+        flush(folder)
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -259,7 +303,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except SafetensorError:
+    # A changed type or shape may pass the reader and trip torch, so any failure means the same.
+    except Exception:
         raise _damaged(path) from None
 
 
@@ -270,8 +315,43 @@ def _looks_like_safetensors(path: Path) -> bool:
     return start[6:] == b"\0\0{"
 
 
-def _damaged(path: Path) -> UserError:
-    return UserError(f"{path} is not a checkpoint, or is damaged or cut short; download or copy it again")
+def _damaged(path: Path) -> DamagedFile:
+    return DamagedFile(f"{path} is not a checkpoint, or is damaged or cut short; download or copy it again")
+
+
+def _is_whole(path: Path, tensors: Mapping[str, Tensor], stored: Mapping[str, str]) -> bool:
+    """Tell whether a file of ours is what was written, to the last blank of its header."""
+    if METADATA_KEY not in stored or HASH_KEY not in stored:
+        return False
+    if any(tensor.dtype not in _DTYPES for tensor in tensors.values()):
+        return False
+    if _digest(tensors, stored[METADATA_KEY]) != stored[HASH_KEY]:
+        return False
+    header = _header({name: tensors[name] for name in _order(tensors)}, stored[METADATA_KEY], stored[HASH_KEY])
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
+
+
+def _order(tensors: Mapping[str, Tensor]) -> list[str]:
+    # Wider elements first keeps every tensor aligned, as the safetensors library itself orders them.
+    return sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+
+def _header(tensors: Mapping[str, Tensor], metadata_text: str, digest: str) -> bytes:
+    """Return the start of a safetensors file that holds these tensors in this order."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", METADATA_KEY: metadata_text, HASH_KEY: digest}}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    encoded = json.dumps(header, ensure_ascii=False).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return struct.pack("<Q", len(encoded)) + encoded
 
 
 def _digest(tensors: Mapping[str, Tensor], metadata_text: str) -> str:
