@@ -1,6 +1,7 @@
 """Score a checkpoint on labelled pictures: which of them, with which weights, and against which class names."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +11,7 @@ import numpy as np
 from convnext.cost import total_cost
 from convnext.data.sources import Source, Split, open_source
 from convnext.errors import UserError
+from convnext.labels import NUM_CLASSES_22K, imagenet_1k, rows_for, rows_of_1k_in_22k
 from convnext.metrics.classification import Scores
 from convnext.preprocess import Preprocess
 from convnext.recipe import Data, Recipe
@@ -29,6 +31,7 @@ class Evaluation:
     part        which pictures: "train", "val" (held out) or "all"
     weights     "ema", "raw", or "only" where the file has one set of weights and does not say which
     unreadable  pictures that could not be read, by name, with the reason; they are not in the scores
+    head        which classes of a larger head were told apart, None for all of them
     """
 
     scores: Scores
@@ -36,6 +39,7 @@ class Evaluation:
     weights: str
     classes: tuple[str, ...]
     unreadable: Mapping[str, str]
+    head: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON: accuracies in percent, top5 null with five classes or fewer."""
@@ -74,6 +78,7 @@ def evaluate(
     if part not in get_args(Part):
         raise UserError(f"part must be one of {', '.join(get_args(Part))}, got {part!r}")
     source, trained_on_it = _open(loaded, data, root)
+    loaded, head = _narrowed(loaded, source)
     source = with_labels(source, loaded.labels, loaded.network.spec.num_classes)
     chosen: Part = part
     if part == "auto":
@@ -102,14 +107,16 @@ def evaluate(
         weights=loaded.weights,
         classes=source.classes,
         unreadable=scored.unreadable,
+        head=head,
     )
 
 
 def with_labels(source: Source, labels: Sequence[str] | None, num_classes: int) -> Source:
     """Return the source with its labels numbered as a checkpoint numbers them.
 
-    The data may hold fewer classes than the checkpoint knows, in any order. UserError when it has one that the
-    checkpoint does not know, or when the checkpoint has no names and another number of classes.
+    The data may hold fewer classes than the checkpoint knows, in any order; ImageNet's classes are known by wnid or
+    name. UserError when it has one that the checkpoint does not know, or when the checkpoint has no names and another
+    number of classes.
     """
     if labels is None:
         if num_classes != len(source.classes):
@@ -118,14 +125,14 @@ def with_labels(source: Source, labels: Sequence[str] | None, num_classes: int) 
                 "so nothing says which is which; fine-tune on this data first (convnext train --weights)"
             )
         return source
-    numbers = {name: number for number, name in enumerate(labels)}
-    unknown = [name for name in source.classes if name not in numbers]
+    rows = rows_for(labels, source.classes)
+    unknown = [name for name, row in zip(source.classes, rows, strict=True) if row is None]
     if unknown:
         raise UserError(
             f"{source.name} has classes that the checkpoint does not know ({_few(unknown)}); it knows {_few(labels)}; "
             "rename the folders, or fine-tune on this data first (convnext train --weights)"
         )
-    table = np.array([numbers[name] for name in source.classes], dtype=np.int64)
+    table = np.array(rows, dtype=np.int64)
     return replace(
         source,
         classes=tuple(labels),
@@ -141,6 +148,22 @@ def _open(loaded: Loaded, data: str, root: Path | None) -> tuple[Source, bool]:
         return open_source(data, root=root), False
     source = open_source(data, seed=run["split_seed"], val_fraction=recipe["data"]["val_fraction"], root=root)
     return source, source.fingerprint() == loaded.metadata.get("source", {}).get("fingerprint")
+
+
+def _narrowed(loaded: Loaded, source: Source) -> tuple[Loaded, str | None]:
+    """Return a checkpoint of ImageNet-22K as one of 1K where the data has classes of 1K only, and a word on it.
+
+    Among 21,841 classes a tench is also a fish, and right is what the data's own classes say.
+    """
+    if loaded.labels is None or len(loaded.labels) != NUM_CLASSES_22K or source.classes == loaded.labels:
+        return loaded, None
+    known = imagenet_1k()
+    if None in rows_for(known.names, source.classes):
+        return loaded, None
+    network = deepcopy(loaded.network)
+    network.pick_classes(rows_of_1k_in_22k())
+    said = "of the head's 21,841 classes only the 1,000 of ImageNet-1K count, because the data has no others"
+    return replace(loaded, network=network, labels=known.names), said
 
 
 def _part_of(source: Source, part: Part) -> Split:

@@ -5,6 +5,7 @@ Parameters carry the names that people's files use: the official ConvNeXt names 
 torchvision's ResNet names (`conv1.weight`, `layer3.5.bn2.bias`) where a stage strides inside its first block.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -171,6 +172,16 @@ class Network(nn.Module):
         init_weights(head, "truncated_normal")
         self.add_module(self.head_name, head)
         self._scale_head(head_scale)
+
+    def pick_classes(self, rows: Sequence[int]) -> None:
+        """Replace the head by these rows of it, in this order: the same scores, for these classes only."""
+        old = self.classifier
+        self.spec = replace(self.spec, num_classes=len(rows))
+        head = nn.Linear(old.in_features, len(rows), device=old.weight.device, dtype=old.weight.dtype)
+        with torch.no_grad():
+            head.weight.copy_(old.weight[list(rows)])
+            head.bias.copy_(old.bias[list(rows)])
+        self.add_module(self.head_name, head)
 
     def _scale_head(self, factor: float) -> None:
         with torch.no_grad():

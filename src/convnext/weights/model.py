@@ -20,6 +20,7 @@ from convnext.models import model_name
 from convnext.network import Network
 from convnext.preprocess import Preprocess
 from convnext.spec import NetSpec
+from convnext.weights.heads import plan_head
 from convnext.weights.locate import Located, locate
 from convnext.weights.schemes import SchemeName, recognise
 from convnext.weights.sidecar import default_preprocess, read_labels, read_preprocess
@@ -32,7 +33,8 @@ WEIGHTS_SAID: dict[WeightsKind, str] = {"ema": "EMA weights", "raw": "raw weight
 class Loaded:
     """A network in evaluation mode and everything that its file tells.
 
-    labels    class names, None where the file has none or the head was replaced
+    labels    class names, None where nobody knows them or the head was replaced; a head of 1,000 or 21,841 classes that
+              comes without names has those of ImageNet-1K or 22K
     scheme    "convnext" for our own files
     weights   "ema" or "raw" where the file has both or says which; "only" where it has one set and does not say
     line      one sentence that tells what was recognised
@@ -67,6 +69,7 @@ def load(
     source: str | Path,
     *,
     num_classes: int | None = None,
+    classes: Sequence[str] | None = None,
     weights: WeightsChoice = "auto",
     drop_path: float = 0.0,
     head_scale: float = 1.0,
@@ -78,7 +81,10 @@ def load(
     """Load a network, in evaluation mode, from a file of ours, the official code, timm, torchvision or transformers.
 
     source       a file, a folder (a run, timm's, transformers') or a hub id hf:OWNER/NAME[@REVISION]
-    num_classes  None keeps the file's head; another count than the file's replaces it by a fresh one
+    num_classes  None keeps the file's head; another count than the file's replaces it by a fresh one (1,000 of the
+                 21,841 classes of ImageNet-22K are picked, with head_scale 1)
+    classes      names instead: a head that knows them all keeps its rows for them (with head_scale 1), any other is
+                 replaced by a fresh one
     weights      "ema" or "raw" where a file holds both; "auto" prefers what was scored best, or else EMA
     drop_path    stochastic depth, for training on
     head_scale   factor on the start of a replaced head; the paper fine-tunes with 0.001
@@ -91,6 +97,7 @@ def load(
     loaded = read_model(
         source,
         num_classes=num_classes,
+        classes=classes,
         weights=weights,
         drop_path=drop_path,
         head_scale=head_scale,
@@ -107,6 +114,7 @@ def read_model(
     source: str | Path,
     *,
     num_classes: int | None = None,
+    classes: Sequence[str] | None = None,
     weights: WeightsChoice = "auto",
     drop_path: float = 0.0,
     head_scale: float = 1.0,
@@ -122,24 +130,25 @@ def read_model(
     spec = contents.spec
     if stem_stride is not None:
         spec = _with_stem_stride(spec, stem_stride)
-    if not contents.has_head and num_classes is None:
+    if not contents.has_head and num_classes is None and classes is None:
         raise UserError(f"{located.shown} has no head; say how many classes it is to have (num_classes)")
+    plan = plan_head(
+        spec.num_classes if contents.has_head else None,
+        contents.labels,
+        num_classes=num_classes,
+        classes=classes,
+        head_scale=head_scale,
+    )
     network = _build(spec, contents.tensors, drop_path)
-    line = [contents.title, _describe(spec)]
-    if not contents.has_head:
-        line.append(f"no head in the file, new head of {num_classes} classes")
-    elif num_classes in (None, spec.num_classes):
-        line.append(f"{spec.num_classes} classes")
-    else:
-        line.append(f"head replaced: {spec.num_classes} -> {num_classes} classes")
-    fresh_head = num_classes is not None and not (contents.has_head and num_classes == spec.num_classes)
-    if fresh_head:
-        assert num_classes is not None
-        network.reset_head(num_classes, head_scale=head_scale)
+    line = [contents.title, _describe(spec), plan.said]
+    if plan.rows is not None:
+        network.pick_classes(plan.rows)
+    if plan.fresh is not None:
+        network.reset_head(plan.fresh, head_scale=head_scale)
     return Loaded(
         network=network.eval(),
         preprocess=contents.preprocess,
-        labels=None if fresh_head else contents.labels,
+        labels=plan.labels,
         scheme=contents.scheme,
         weights=contents.weights,
         line=f"{located.shown}: {', '.join([*line, WEIGHTS_SAID[contents.weights]])}",
