@@ -43,7 +43,7 @@ def test_home_is_expanded(make_tree, monkeypatch):
     [
         ("picturs", "no such folder or file: picturs; did you mean pictures; DATA is a folder of class folders"),
         ("digit", "no such folder or file: digit; did you mean digits; DATA is"),
-        ("zzzz", "no such folder or file: zzzz; DATA is a folder of class folders, a zip of one, digits, or"),
+        ("zzzz", "no such folder or file: zzzz; DATA is a folder of class folders, a zip of one, tar shards,"),
         ("nowhere/at/all", "no such folder or file: nowhere/at/all (nor is there a folder nowhere/at)"),
         ("x" * 5000, "File name too long; DATA is a folder"),
         ("foo:bar", "unknown kind of data 'foo' in 'foo:bar', and no such path; DATA is a folder"),

@@ -18,7 +18,10 @@ class WeightsName(StrEnum):
     raw = "raw"
 
 
-DATA_HELP = "A folder of class folders (or with train/ and val/), a zip of one, digits, or torchvision:NAME[@ROOT]."
+DATA_HELP = (
+    "A folder of class folders (or with train/ and val/), a zip of one, tar shards, a CSV, TSV or JSONL list, parquet "
+    "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md."
+)
 SOURCE_HELP = "A run directory, a checkpoint file or folder, or a hub id hf:OWNER/NAME."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]

@@ -59,6 +59,8 @@ def evaluate(
     done = score(loaded, data, part=part.value, size=size, batch_size=batch_size, workers=workers, device=device)
     for name, reason in done.unreadable.items():
         note(f"warning: not in the score: {reason if name in reason else f'{name}: {reason}'}")
+    if done.head is not None:
+        note(done.head)
     if done.part == "all" and "run" in loaded.metadata:
         note("all pictures are scored: this is not the data that the checkpoint was trained on, and it has no val part")
     if json:
@@ -158,6 +160,8 @@ def _with_errors(predictions: "Iterator[Prediction]") -> "Iterator[Prediction]":
 
 def _print_predictions(predictions: "Iterator[Prediction]", kind: FormatName) -> int:
     """Print predictions as they come (a table at its end) and return how many pictures could not be read."""
+    from convnext.labels import readable
+
     failed = 0
     rows: list[list[str]] = []
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -177,7 +181,7 @@ def _print_predictions(predictions: "Iterator[Prediction]", kind: FormatName) ->
             if one.error is not None:
                 writer.writerow([one.path, "", "", "", one.error])
         elif one.error is None:
-            rows.append([one.path, "  ".join(f"{name} {100 * share:.1f}%" for name, share in labels)])
+            rows.append([one.path, "  ".join(f"{readable(name)} {100 * share:.1f}%" for name, share in labels)])
     if kind is FormatName.table:
         print_table(["picture", "labels"], rows, left=["picture", "labels"])
     return failed

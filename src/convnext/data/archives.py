@@ -47,12 +47,15 @@ class ZipStore:
 
     def picture(self, entry: int) -> Image.Image:
         """Read, inflate and decode one member."""
+        return read_picture(self.encoded(entry), self.name(entry))
+
+    def encoded(self, entry: int) -> bytes:
+        """Read and inflate one member."""
         member = self.members[entry]
         try:
-            data = _read(self.path, member)
+            return _read(self.path, member)
         except (OSError, struct.error, zlib.error, ValueError) as error:
             raise PictureError(f"{member.name}: cannot be read from {self.path} ({error})") from error
-        return read_picture(data, member.name)
 
 
 def open_zip(path: Path, *, seed: int, val_fraction: float) -> Source:

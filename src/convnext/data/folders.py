@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from convnext.data.pictures import read_picture
+from convnext.data.pictures import read_bytes, read_picture
 from convnext.data.splits import Source
 from convnext.data.tree import Listing, source_from_listing, visible
 from convnext.errors import UserError
@@ -26,6 +26,10 @@ class FolderStore:
     def picture(self, entry: int) -> Image.Image:
         """Read the file."""
         return read_picture(self.root / self.files[entry], self.files[entry])
+
+    def encoded(self, entry: int) -> bytes:
+        """Return the bytes of the file."""
+        return read_bytes(self.root / self.files[entry], self.files[entry])
 
 
 def open_folder(root: Path, *, seed: int, val_fraction: float) -> Source:

@@ -1,7 +1,7 @@
 """The words of the data side: a store of pictures, a labelled split of it, and a source of two splits."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,16 @@ class Store(Protocol):
 
     def picture(self, entry: int) -> Image.Image:
         """Return the picture in mode RGB, or raise PictureError."""
+
+
+class EncodedStore(Store, Protocol):
+    """A store of picture files, of which training decodes only what it needs.
+
+    A store that has only `picture` will do as well: it is asked for whole pictures.
+    """
+
+    def encoded(self, entry: int) -> bytes | None:
+        """Return the bytes of the picture's file, None where it has none of its own, or raise PictureError."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +55,12 @@ class Split:
     def picture(self, index: int) -> Image.Image:
         """Return picture `index` in mode RGB, or raise PictureError."""
         return self.store.picture(int(self.entries[index]))
+
+    def encoded(self, index: int) -> bytes | None:
+        """Return the bytes of the file of picture `index`, None where there is none, or raise PictureError."""
+        # Asking whether the store is an EncodedStore would take longer than some pictures.
+        encoded: Callable[[int], bytes | None] | None = getattr(self.store, "encoded", None)
+        return None if encoded is None else encoded(int(self.entries[index]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +129,11 @@ class _Joined:
         part, index = self._find(entry)
         return part.picture(index)
 
+    def encoded(self, entry: int) -> bytes | None:
+        """Return the bytes of the file from the part that holds the entry."""
+        part, index = self._find(entry)
+        return part.encoded(index)
+
     def _find(self, entry: int) -> tuple[Split, int]:
         first, second = self.parts
         return (first, entry) if entry < len(first) else (second, entry - len(first))
@@ -129,8 +150,9 @@ def split_by_seed(
     if not 0 < val_fraction < 1:
         raise UserError(f"val_fraction must be between 0 and 1, got {val_fraction}; 0.2 holds out a fifth")
     held_out = np.zeros(len(labels), dtype=bool)
-    for label, name in enumerate(classes):
-        members = np.flatnonzero(labels == label)
+    # By class and in order, in one pass: with many classes a pass for each would take minutes.
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels, minlength=len(classes)))[:-1])
+    for label, (name, members) in enumerate(zip(classes, by_class, strict=True)):
         if len(members) < 2:
             raise UserError(
                 f"class {name!r} has {len(members)} picture, and two are needed to train on one and hold out one; "
