@@ -107,21 +107,30 @@ def read_setting(text: str) -> tuple[str, Any]:
     leaf, equals, value = text.partition("=")
     if not equals or not leaf.strip():
         raise UserError(f"a setting is written LEAF=VALUE, for example optim.lr=1e-3, got {text!r}")
-    return leaf.strip(), _read(value.strip())
+    return leaf.strip(), read_value(value.strip())
 
 
-def _read(text: str) -> Any:
-    """Return what a text on the command line means: none, true or false, a number, a list or a word."""
+def read_value(text: str) -> Any:
+    """Return what a text on the command line or in a file means: none, true or false, a number, a list or a word."""
     if text.lower() in ("none", "null", "off"):
         return None
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     inner = text.strip("()[]")
     if "," in inner:
-        return [_read(item.strip()) for item in inner.split(",") if item.strip()]
+        return [read_value(item.strip()) for item in inner.split(",") if item.strip()]
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
     return text
+
+
+def shown(value: Any) -> str:
+    """Return the value of a setting as `read_setting` reads it, short: none, true, 0.9,0.999."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(shown(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

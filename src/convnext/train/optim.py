@@ -1,40 +1,101 @@
-"""AdamW with weight decay on matrices and kernels only."""
+"""Parameter groups (weight decay, layer-wise learning rates) and the optimizers over them, AdamW and SGD."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
+from convnext.errors import UserError
+from convnext.network import Network
 from convnext.recipe import Optim
+from convnext.spec import NetSpec
+from convnext.train.sharding import own, spread_like
 
 FUSED_ON = ("cpu", "cuda", "mps")
+BLOCKS_A_LAYER = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterGroup:
-    """Parameters, by name, that share their weight decay."""
+    """Parameters, by name, that share their weight decay and the factor on their learning rate."""
 
     name: str
+    lr_scale: float
     weight_decay: float
     parameters: tuple[str, ...]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[ParameterGroup]:
-    """Split the trainable parameters in two: decayed, and not.
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A step of layer-wise decay: what its parameters' names start with."""
+
+    name: str
+    prefixes: tuple[str, ...]
+
+
+def decay_layers(spec: NetSpec) -> list[Layer]:
+    """Return the layers of layer-wise decay, from the stem (0) to norm and head (last).
+
+    Three blocks of a stage in a row are one layer, with the downsampling before them. The official code says so for
+    depths 3,3,27,3 (12 layers between stem and head) and in detection for 3,3,9,3 (6); this rule gives both, and
+    serves every other depth.
+    """
+    stages = {"in_block": "layer{number}.", "separate": "stages.{index}.", "none": "blocks."}[spec.transitions]
+    stem = {"in_block": ("conv1.", "bn1."), "separate": ("downsample_layers.0.",), "none": ("stem.",)}[spec.transitions]
+    layers = [Layer(name="stem", prefixes=stem)]
+    for index, depth in enumerate(spec.depths):
+        stage = stages.format(index=index, number=index + 1)
+        for first in range(0, depth, BLOCKS_A_LAYER):
+            blocks = range(first, min(first + BLOCKS_A_LAYER, depth))
+            opens = spec.transitions == "separate" and index > 0 and first == 0
+            shown = f"block {first + 1}" if len(blocks) == 1 else f"blocks {first + 1}-{blocks[-1] + 1}"
+            layers.append(
+                Layer(
+                    name=f"stage {index + 1} ({'downsampling, ' if opens else ''}{shown})",
+                    prefixes=(
+                        *((f"downsample_layers.{index}.",) if opens else ()),
+                        *(f"{stage}{block}." for block in blocks),
+                    ),
+                )
+            )
+    return [*layers, Layer(name="norm and head", prefixes=("norm.", "head.", "fc."))]
+
+
+def parameter_groups(model: nn.Module, optim: Optim) -> list[ParameterGroup]:
+    """Split the trainable parameters by weight decay and, where `optim.layer_decay` is below 1, by layer.
 
     Not decayed are biases, norms and LayerScale; depthwise kernels are decayed (paper, section 3.1 and official code).
+    A layer's learning rate is layer_decay ** (last layer - its number) of the highest; what stands outside the network
+    of a larger model counts as head. Groups without parameters are left out. UserError where layers are asked for of
+    a model that holds no `Network`.
     """
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    decayed = [name for name in names if _is_decayed(name, model.get_parameter(name))]
-    return [
-        ParameterGroup(name="decayed", weight_decay=weight_decay, parameters=tuple(decayed)),
-        ParameterGroup(
-            name="not decayed",
-            weight_decay=0.0,
-            parameters=tuple(name for name in names if name not in set(decayed)),
-        ),
-    ]
+    layers, numbers = [Layer(name="", prefixes=())], dict.fromkeys(names, 0)
+    if optim.layer_decay < 1:
+        prefix, network = _network_in(model)
+        layers = decay_layers(network.spec)
+        numbers = {name: _layer_number(name, prefix, layers) for name in names}
+    groups = []
+    for number, layer in enumerate(layers):
+        for decayed in (True, False):
+            chosen = tuple(
+                name
+                for name in names
+                if numbers[name] == number
+                and (optim.decay_all or _is_decayed(name, model.get_parameter(name))) == decayed
+            )
+            if chosen:
+                label = "decayed" if decayed else "not decayed"
+                groups.append(
+                    ParameterGroup(
+                        name=f"{layer.name}, {label}" if layer.name else label,
+                        lr_scale=optim.layer_decay ** (len(layers) - 1 - number),
+                        weight_decay=optim.weight_decay if decayed else 0.0,
+                        parameters=chosen,
+                    )
+                )
+    return groups
 
 
 def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
@@ -42,38 +103,54 @@ def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and name.rpartition(".")[2] not in ("bias", "gamma")
 
 
-def build_optimizer(model: nn.Module, groups: list[ParameterGroup], optim: Optim) -> AdamW:
-    """Return AdamW over the groups, with one fused kernel a step where the device has it."""
-    device = next(model.parameters()).device
-    return AdamW(
-        [
-            {
-                "params": [model.get_parameter(name) for name in group.parameters],
-                "weight_decay": group.weight_decay,
-                "name": group.name,
-            }
-            for group in groups
-            if group.parameters
-        ],
-        lr=optim.lr,
-        betas=optim.betas,
-        eps=optim.eps,
-        fused=device.type in FUSED_ON,
+def _network_in(model: nn.Module) -> tuple[str, Network]:
+    for name, module in model.named_modules():
+        if isinstance(module, Network):
+            return f"{name}." if name else "", module
+    raise UserError(
+        f"optim.layer_decay needs a network of this package, whose layers it knows, got {type(model).__name__}; "
+        "set optim.layer_decay=1"
     )
 
 
+def _layer_number(name: str, prefix: str, layers: list[Layer]) -> int:
+    inside = name.removeprefix(prefix)
+    if inside == name and prefix:
+        return len(layers) - 1
+    return next(number for number, layer in enumerate(layers) if inside.startswith(layer.prefixes))
+
+
+def build_optimizer(model: nn.Module, groups: list[ParameterGroup], optim: Optim) -> Optimizer:
+    """Return AdamW, or SGD with plain momentum, over the groups, with one fused kernel a step where there is one."""
+    fused = next(model.parameters()).device.type in FUSED_ON
+    built = [
+        {
+            "params": [model.get_parameter(name) for name in group.parameters],
+            "lr": optim.lr * group.lr_scale,
+            "weight_decay": group.weight_decay,
+            "name": group.name,
+            "lr_scale": group.lr_scale,
+        }
+        for group in groups
+    ]
+    if optim.name == "sgd":
+        return SGD(built, lr=optim.lr, momentum=optim.momentum, fused=fused)
+    return AdamW(built, lr=optim.lr, betas=optim.betas, eps=optim.eps, fused=fused)
+
+
 def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of the next step in every group."""
+    """Set the learning rate of the next step, in every group times its own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """Return the optimizer's state by parameter name and slot: "head.weight/exp_avg"."""
+    """Return the optimizer's state by parameter name and slot: "head.weight/exp_avg"; a slot still empty is absent."""
     return {
         f"{name}/{slot}": torch.as_tensor(value)
         for name, parameter in model.named_parameters()
         for slot, value in optimizer.state.get(parameter, {}).items()
+        if value is not None
     }
 
 
@@ -89,4 +166,5 @@ def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: dict[str,
         if slot == "step" or place is None:
             optimizer.state[parameter][slot] = stored.to(parameter.device)
         else:
-            optimizer.state[parameter][slot] = place.detach().copy_(stored)
+            own(place.detach()).copy_(own(spread_like(stored, parameter)))
+            optimizer.state[parameter][slot] = place.detach()

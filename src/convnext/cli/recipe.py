@@ -1,0 +1,159 @@
+"""Commands that show and compare recipes."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convnext.cli.console import note, print_json, print_table
+from convnext.cli.options import Json
+
+if TYPE_CHECKING:
+    from convnext.paper_recipes import Settings
+    from convnext.recipe import Recipe
+    from convnext.recipe_files import FoundRecipe
+    from convnext.train.optim import ParameterGroup
+
+RECIPE_HELP = "A named recipe (convnext recipe list), a .yaml or .json file, or a run folder."
+Model = Annotated[
+    str | None, typer.Option(help="Show the values for this model of `convnext models`, or a row REGIME:STEP.")
+]
+
+
+def list_recipes(json: Json = False) -> None:
+    """List the named recipes."""
+    from convnext.recipes import NAMED
+
+    rows = [{"name": name, "model": entry.model, "title": entry.title} for name, entry in NAMED.items()]
+    if json:
+        print_json(rows)
+        return
+    print_table(["recipe", "for"], [[row["name"], row["title"]] for row in rows], left=["recipe", "for"])
+
+
+def show(
+    recipe: Annotated[str, typer.Argument(metavar="NAME|FILE", help=RECIPE_HELP)],
+    model: Model = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="LEAF=VALUE", help="optim.lr=1e-3, ...; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show every value of a recipe, its source and what differs from the paper, and the parameter groups."""
+    from convnext.recipe import with_overrides
+    from convnext.recipe_files import find_recipe
+    from convnext.recipes import named, traced
+
+    found = find_recipe(recipe, model)
+    plan = with_overrides(found.recipe, set_ or [])
+    settings = traced(_settings_of(found, model), plan, "--set")
+    name = model or named(found.base).model
+    groups = _groups(plan, name, named(found.base).num_classes)
+    if json:
+        sources = {leaf: {"source": one.source, "differs": one.differs} for leaf, one in settings.items()}
+        print_json(
+            {**plan.to_dict(), "base": found.base, "model": name, "sources": sources, "parameter_groups": groups}
+        )
+        return
+    print(f"{_title(found)}, for {name}\n")
+    _print_settings(settings)
+    print()
+    _print_groups(groups)
+    fine_tuning = named(found.base).fine_tuning
+    if fine_tuning is not None and found.path is None:
+        note(f"With --weights, `convnext train` takes {fine_tuning} in its place.")
+
+
+def diff(
+    one: Annotated[str, typer.Argument(metavar="A", help=RECIPE_HELP)],
+    other: Annotated[str, typer.Argument(metavar="B", help=RECIPE_HELP)],
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Show only the settings in which two recipes differ, side by side."""
+    from convnext.recipe import diff as differences
+    from convnext.recipe_files import find_recipe
+    from convnext.recipes import named
+    from convnext.setting import shown
+
+    first = find_recipe(one, model)
+    # Both for the same model: what differs is then the recipes' own.
+    name = model or named(first.base).model
+    found = differences(find_recipe(one, name).recipe, find_recipe(other, name).recipe)
+    if json:
+        rows = {leaf: {"a": left, "b": right} for leaf, (left, right) in found.items()}
+        print_json({"a": one, "b": other, "model": name, "differences": rows})
+        return
+    if not found:
+        note(f"{one} and {other} do not differ for {name}.")
+        return
+    print_table(
+        ["setting", one, other],
+        [[leaf, shown(left), shown(right)] for leaf, (left, right) in found.items()],
+        left=["setting", one, other],
+    )
+    note(f"Values for {name}.")
+
+
+def _settings_of(found: "FoundRecipe", model: str | None) -> "Settings":
+    from convnext.recipes import sources_of, traced
+
+    settings = sources_of(found.base, model)
+    return settings if found.path is None else traced(settings, found.recipe, found.path.name)
+
+
+def _title(found: "FoundRecipe") -> str:
+    from convnext.recipes import named
+
+    if found.path is None:
+        return f"{found.base}: {named(found.base).title}"
+    return f"{found.path}: built on {found.base}"
+
+
+def _groups(recipe: "Recipe", model: str, num_classes: int) -> list[dict[str, Any]]:
+    """Return the parameter groups of a model, built without memory, as rows."""
+    import torch
+
+    from convnext.models import create_model
+    from convnext.train.optim import parameter_groups
+
+    start = recipe.regularise.layer_scale
+    with torch.device("meta"):
+        network = create_model(model, num_classes=num_classes, layer_scale=... if start is None else start)
+
+    def row(group: "ParameterGroup") -> dict[str, Any]:
+        return {
+            "group": group.name,
+            "tensors": len(group.parameters),
+            "parameters": sum(network.get_parameter(name).numel() for name in group.parameters),
+            "lr": recipe.optim.lr * group.lr_scale,
+            "lr_scale": group.lr_scale,
+            "weight_decay": group.weight_decay,
+        }
+
+    return [row(group) for group in parameter_groups(network, recipe.optim)]
+
+
+def _print_settings(settings: "Settings") -> None:
+    from convnext.setting import shown
+
+    columns = ["setting", "value", "source", "differs from the paper"]
+    rows = [[leaf, shown(one.value), one.source, one.differs or ""] for leaf, one in settings.items()]
+    print_table(columns, rows, left=columns)
+
+
+def _print_groups(groups: list[dict[str, Any]]) -> None:
+    print_table(
+        ["parameter group", "tensors", "parameters", "lr", "lr scale", "weight decay"],
+        [
+            [
+                row["group"],
+                str(row["tensors"]),
+                f"{row['parameters']:,}",
+                f"{row['lr']:.3g}",
+                f"{row['lr_scale']:.3f}",
+                f"{row['weight_decay']:g}",
+            ]
+            for row in groups
+        ],
+        left=["parameter group"],
+    )
