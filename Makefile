@@ -10,7 +10,7 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check format mutants tables clean
+.PHONY: demo test check format mutants torture tables clean
 
 demo: .venv/.package
 	$(BIN)/convnext demo "$(DATA)"
@@ -31,6 +31,9 @@ format: .venv/.dev
 
 mutants: .venv/.dev
 	$(BIN)/python -m pytest tests/mutants
+
+torture: .venv/.dev
+	$(BIN)/python benchmarks/torture.py
 
 tables: .venv/.dev
 	$(BIN)/python benchmarks/tables.py

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from record import ROOT, heading, write
 
 from convnext.models import model_spec
+from convnext.plan import RunPlan
 from convnext.recipe import with_epochs
 from convnext.recipes import RECIPES
 from convnext.seeds import train_seeds
@@ -24,9 +25,8 @@ def main() -> None:
     recipe = replace(recipe, data=replace(recipe.data, size=SIZE))
     spec = replace(model_spec("convnext_atto"), stem_stride=STRIDE)
     with TemporaryDirectory() as place:
-        result = train_seeds(
-            "digits", spec, recipe, seeds=SEEDS, out=Path(place) / "runs", reporter=LineReporter(sys.stdout)
-        )
+        plan = RunPlan(data="digits", model=spec, recipe=recipe)
+        result = train_seeds(plan, SEEDS, out=Path(place) / "runs", reporter=LineReporter(sys.stdout))
         runs = [run.summary for run in result.runs if run.summary is not None]
         assert len(runs) == len(SEEDS), "a stopped run is no record"
     record = {

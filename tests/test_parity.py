@@ -23,6 +23,7 @@ from convnext.recipe import with_overrides
 from convnext.recipes import RECIPES
 from convnext.roadmap import diff, spec_at
 from convnext.tasks.classify import ClassifyTask
+from convnext.train.engine import Place
 from convnext.train.loop import Settings, Trainer
 from convnext.train.progress import SilentReporter
 from convnext.weights.schemes import recognise
@@ -220,6 +221,7 @@ def test_the_first_twenty_losses_equal_those_of_timm() -> None:
 def losses_in_our_loop(net: nn.Module, folder: Path) -> list[float]:
     """Train 22 steps on the digits with the package's own loop and return what it logged."""
     settings = ["data.size=32", "data.workers=0", "schedule.epochs=1", "schedule.warmup_epochs=0.2", "ema.decay=none"]
+    settings += ["engine.log_every=1"]
     recipe = with_overrides(RECIPES["default"], [*settings, "regularise.drop_path=0", "evaluate.weights=raw"])
     source = open_source("digits")
     source = replace(source, val=replace(source.val, entries=source.val.entries[:9], labels=source.val.labels[:9]))
@@ -229,9 +231,7 @@ def losses_in_our_loop(net: nn.Module, folder: Path) -> list[float]:
         folder=folder,
         title="",
         seed=0,
-        device=torch.device("cpu"),
-        precision="float32",
-        log_every=1,
+        place=Place(device=torch.device("cpu")),
         description={},
     )
     assert Trainer(task, net, recipe, run, SilentReporter()).run()

@@ -23,6 +23,7 @@ from convnext.errors import UserError
 from convnext.evaluate import evaluate, with_labels
 from convnext.files import read_tensors
 from convnext.network import Network
+from convnext.plan import RunPlan
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
 from convnext.run import resume_run, train_run
@@ -35,7 +36,7 @@ from tests.train.tiny import LAYER_NET, Watcher, tiny_recipe, tiny_source
 
 FILES = (
     "best.safetensors confusion.csv confusion.png curves.png last.safetensors log.jsonl predictions.png "
-    "recipe.json run.json summary.json"
+    "previous.safetensors recipe.json run.json summary.json"
 ).split()
 
 
@@ -59,7 +60,9 @@ def names_in(folder: Path) -> list[str]:
 
 def train(pictures: str, out: Path | None, recipe: Recipe | None = None, **options: Any) -> Any:
     model = options.pop("model", LAYER_NET)
-    return train_run(pictures, model, recipe or tiny_recipe(), out=out, device="cpu", log_every=1, **options)
+    reporter = options.pop("reporter", None)
+    plan = RunPlan(data=pictures, model=model, recipe=recipe or tiny_recipe(), device="cpu", **options)
+    return train_run(plan, out=out, reporter=reporter)
 
 
 @pytest.fixture(scope="module")
@@ -232,8 +235,7 @@ def test_the_recipe_reaches_the_network(pictures: str, tmp_path: Path) -> None:
         ({"data": "no/such/folder"}, ["no/such/folder"]),
         ({"device": "cuda:77"}, ["cuda:77"]),
         ({"seed": -1}, ["seed", "-1"]),
-        ({"precision": "float16"}, ["precision", "float16"]),
-        ({"log_every": 0}, ["log_every"]),
+        ({"split_seed": 0.5}, ["split_seed", "0.5"]),
     ],
 )
 def test_mistakes_are_sentences_and_leave_no_folder(
@@ -242,7 +244,7 @@ def test_mistakes_are_sentences_and_leave_no_folder(
     options: dict[str, Any] = {"data": pictures, "model": LAYER_NET, "device": "cpu", **change}
     recipe = tiny_recipe(*options.pop("recipe", []))
     with pytest.raises(UserError) as error:
-        train_run(options.pop("data"), options.pop("model"), recipe, out=tmp_path / "run", **options)
+        train_run(RunPlan(recipe=recipe, **options), out=tmp_path / "run")
     for word in words:
         assert word in str(error.value)
     assert not (tmp_path / "run").exists()
@@ -294,8 +296,8 @@ def test_several_seeds_stop_and_go_on(pictures: str, tmp_path: Path) -> None:
             self.signal_after = 4 if self.runs == 2 else None
 
     recipe = tiny_recipe("schedule.epochs=2", "optim.lr=0.003")
-    options: dict[str, Any] = {"out": folder, "seeds": [0, 1, 5], "device": "cpu", "log_every": 1}
-    first = train_seeds(pictures, network, recipe, reporter=Second(), **options)
+    plan = RunPlan(data=pictures, model=network, recipe=recipe, device="cpu")
+    first = train_seeds(plan, [0, 1, 5], out=folder, reporter=Second())
     assert not first.finished and [result.finished for result in first.runs] == [True, False]
     assert f"--resume {folder}" in first.message
     done = (folder / "seed-0" / "last.safetensors").stat().st_mtime_ns
@@ -307,7 +309,7 @@ def test_several_seeds_stop_and_go_on(pictures: str, tmp_path: Path) -> None:
     assert isinstance(second, SeedsResult) and second.finished and second.summary is not None
     assert (folder / "seed-0" / "last.safetensors").stat().st_mtime_ns == done
     assert watcher.steps[0].step == 5
-    whole = train_run(pictures, network, recipe, out=tmp_path / "five", seed=5, device="cpu", log_every=1)
+    whole = train_run(replace(plan, seed=5), out=tmp_path / "five")
     require_equal_runs(whole.folder, folder / "seed-5")
     summary = json.loads((folder / "seeds.json").read_text())
     tops = [json.loads((folder / f"seed-{n}" / "summary.json").read_text())["best"]["top1"] for n in (0, 1, 5)]
@@ -337,7 +339,7 @@ def test_gathering_takes_the_sample_deviation_and_the_same_weights() -> None:
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_seeds_must_differ(pictures: str, tmp_path: Path, seeds: list[int]) -> None:
     with pytest.raises(UserError, match="seeds"):
-        train_seeds(pictures, LAYER_NET, tiny_recipe(), seeds=seeds, out=tmp_path / "seeds")
+        train_seeds(RunPlan(data=pictures, model=LAYER_NET, recipe=tiny_recipe()), seeds, out=tmp_path / "seeds")
     assert not (tmp_path / "seeds").exists()
 
 
@@ -346,9 +348,11 @@ def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(pictures: str, tmp
     program = f"""
 from pathlib import Path
 from tests.train.tiny import LAYER_NET, tiny_recipe
+from convnext.plan import RunPlan
 from convnext.run import train_run
-result = train_run({pictures!r}, LAYER_NET, tiny_recipe("data.workers=1", "schedule.epochs=5000"),
-                   out=Path({str(tmp_path / "run")!r}), device="cpu", log_every=1)
+recipe = tiny_recipe("data.workers=1", "schedule.epochs=5000")
+result = train_run(RunPlan(data={pictures!r}, model=LAYER_NET, recipe=recipe, device="cpu"),
+                   out=Path({str(tmp_path / "run")!r}))
 print(result.finished, result.message)
 """
     process = subprocess.Popen(

@@ -1,15 +1,14 @@
 """A run directory: everything about one training run, made, gone on with and summed up.
 
-recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that going on needs), best.safetensors,
-curves.png, confusion.png and .csv, predictions.png, summary.json.
+recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that going on needs) and previous.safetensors
+(the one before), best.safetensors, curves.png, confusion.png and .csv, predictions.png, summary.json.
 """
 
 import contextlib
 import json
 import shlex
-import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,56 +16,33 @@ import torch
 
 from convnext.cost import total_cost
 from convnext.data.augment import keep_labels_true
-from convnext.data.sources import Source, lasting, open_source
+from convnext.data.loader import Share
+from convnext.data.sources import Source, open_source
 from convnext.errors import UserError
-from convnext.files import cannot_write, write_json
-from convnext.models import create_model, model_name
+from convnext.files import write_json
+from convnext.folder import CONFIG, RECIPE, SUMMARY, forget, new_folder, remove_partial
+from convnext.models import create_model
 from convnext.network import Network
+from convnext.plan import RunConfig, RunPlan
 from convnext.plots import plot_curves
 from convnext.preprocess import Preprocess
-from convnext.recipe import Recipe
+from convnext.recipe import Recipe, diff, with_overrides
 from convnext.spec import NetSpec
 from convnext.summary import summarise
 from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
 from convnext.train.chance import private_randomness
-from convnext.train.checkpoint import Checkpoint, read_checkpoint
-from convnext.train.device import Precision, choose_device, choose_precision
-from convnext.train.loop import LAST, LOG, Settings, Trainer
+from convnext.train.checkpoint import LAST, PREVIOUS, Checkpoint
+from convnext.train.device import choose_device, choose_precision
+from convnext.train.distributed import ALONE, World, pieces
+from convnext.train.engine import Place
+from convnext.train.lock import run_lock
+from convnext.train.loop import Settings, Trainer
 from convnext.train.progress import Reporter, SilentReporter
+from convnext.train.sharded import LAST_FOLDER, PREVIOUS_FOLDER, read_last
+from convnext.train.track import require_trackers
 
-SUMMARY = "summary.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """What was asked for, beside the recipe; the checkpoints carry it, so that a run can go on by itself.
-
-    data, root, split_seed   the data set as `open_source` takes it, where torchvision's lie, and how it is split
-    model                    the network's name in reports
-    seed                     decides weights, order, augmentation and stochastic depth; not the split
-    device, precision        as asked for; "auto" is decided anew where a run goes on
-    log_every                steps between lines of the log
-    """
-
-    data: str
-    root: str | None
-    split_seed: int
-    model: str
-    seed: int
-    device: str
-    precision: Precision
-    log_every: int
-
-    def __post_init__(self) -> None:
-        for name, least in (("split_seed", 0), ("seed", 0), ("log_every", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise UserError(f"{name} must be a whole number of at least {least}, got {value!r}")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "RunConfig":
-        """Rebuild what `dataclasses.asdict` returned."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+# What may change where a run goes on: how it is carried out, not what it learns.
+FREE_LEAVES = ("data.workers", "engine.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,169 +69,122 @@ class _Prepared:
     task: ClassifyTask
     network: Network
     preprocess: Preprocess
+    place: Place
 
 
 def train_run(
-    data: str,
-    model: str | NetSpec | Network,
-    recipe: Recipe,
-    *,
-    out: Path | None = None,
-    seed: int = 0,
-    split_seed: int = 0,
-    root: Path | None = None,
-    preprocess: Preprocess | None = None,
-    device: str = "auto",
-    precision: Precision = "auto",
-    log_every: int = 10,
-    reporter: Reporter | None = None,
+    plan: RunPlan, *, out: Path | None = None, reporter: Reporter | None = None, world: World = ALONE
 ) -> RunResult:
-    """Train a network in a new run directory.
+    """Train a network in a new run directory; every process of `world` calls this.
 
-    model        a name, a spec, or a network whose weights are trained on (the recipe's stochastic depth is put in)
-    out          the run directory, new or empty; None makes runs/<time>-<model>
-    seed         decides weights, order, augmentation and stochastic depth
-    split_seed   decides the held-out part where the data has none of its own
-    preprocess   of the weights that are trained on: their mean and std are kept
+    out: the run directory, new or empty; None makes runs/<time>-<model>.
 
-    UserError for whatever is wrong with the arguments (before anything is written), a loss that is no number any more,
+    UserError for whatever is wrong with the plan (before anything is written), a loss that is no number any more,
     or a disk that cannot be written.
     """
-    config = RunConfig(
-        data=lasting(data),
-        root=None if root is None else str(root.resolve()),
-        split_seed=split_seed,
-        model=title_of(model),
-        seed=seed,
-        device=device,
-        precision=precision,
-        log_every=log_every,
-    )
-    reporter = reporter or SilentReporter()
-    source = _open(config, recipe)
-    recipe = _fitted(recipe, len(source.train), reporter)
-    prepared = _prepare(config, recipe, source, _network(model, recipe, len(source.classes), seed), preprocess)
-    folder = new_folder(out, config.model)
-    if isinstance(model, Network) and model.spec.num_classes != len(source.classes):
-        reporter.note(f"head replaced: {model.spec.num_classes} -> {len(source.classes)} classes")
-    try:
-        return _carry_out(folder, prepared, None, reporter)
-    finally:
-        if not (folder / LAST).exists():
-            _forget(folder)
+    reporter = _voice(reporter, world)
+    config = RunConfig.of(plan)
+    source = _open(config, plan.recipe, world, reporter)
+    with world.together():
+        recipe = _fitted(plan.recipe, len(source.train), world, reporter)
+        network = _network(plan.model, recipe, len(source.classes), plan.seed)
+        prepared = _prepare(config, recipe, source, network, plan.preprocess, world)
+    with world.together():
+        folder = new_folder(out, config.model) if world.first else Path()
+    folder = world.of_first(folder)
+    if isinstance(plan.model, Network) and plan.model.spec.num_classes != len(source.classes):
+        reporter.note(f"head replaced: {plan.model.spec.num_classes} -> {len(source.classes)} classes")
+    with _held(folder, world, reporter):
+        try:
+            return _carry_out(folder, prepared, None, reporter)
+        finally:
+            if world.first and not is_run(folder):
+                forget(folder)
 
 
-def resume_run(folder: Path, *, device: str | None = None, reporter: Reporter | None = None) -> RunResult:
-    """Go on with a run where its last.safetensors stands; a finished one is only summed up, where that is missing.
+def resume_run(
+    folder: Path,
+    *,
+    device: str | None = None,
+    settings: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    world: World = ALONE,
+) -> RunResult:
+    """Go on with a run where its last checkpoint stands; a finished one is only summed up, where that is missing.
 
-    device: None takes the one that was asked for at the start. UserError when there is no run in the folder, its
-    checkpoint is damaged, or its data has changed.
+    device    None takes the one that was asked for at the start
+    settings  of the recipe, LEAF=VALUE, that may differ from the start: data.workers and engine.*
+
+    UserError when there is no run in the folder, its checkpoints are damaged, or its data has changed.
     """
-    reporter = reporter or SilentReporter()
-    checkpoint = _last_checkpoint(folder)
+    reporter = _voice(reporter, world)
+    with world.together():
+        if not folder.is_dir():
+            raise UserError(f"there is no run folder {folder}; convnext train without --resume starts a run")
+        if not is_run(folder):
+            raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start a new run")
+    with _held(folder, world, reporter):
+        return _go_on(folder, device, settings, reporter, world)
+
+
+def _go_on(folder: Path, device: str | None, settings: Sequence[str], reporter: Reporter, world: World) -> RunResult:
+    checkpoint = read_last(folder, reporter.warn, world)
+    assert checkpoint is not None, "the caller has seen one"
     config = RunConfig.from_dict(checkpoint.description["run"])
     config = config if device is None else replace(config, device=device)
-    recipe = Recipe.from_dict(checkpoint.description["recipe"])
+    with world.together():
+        recipe = _with_free(Recipe.from_dict(checkpoint.description["recipe"]), settings)
     finished = checkpoint.progress.epoch == recipe.schedule.epochs
     if finished and (folder / SUMMARY).exists():
-        message = f"{folder} is finished: {recipe.schedule.epochs} of {recipe.schedule.epochs} epochs are done"
-        reporter.note(message)
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return RunResult(folder=folder, finished=True, summary=summary, message=message)
-    source = _open(config, recipe)
-    before, now = checkpoint.description["source"], _describe(source)
-    differing = [key for key in now if key != "name" and before.get(key) != now[key]]
-    if differing:
-        changed = ", ".join(f"{key} {before.get(key)!r} -> {now[key]!r}" for key in differing)
-        raise UserError(
-            f"the data of {folder} has changed since it began ({changed[:300]}); put it back, or start a new run"
-        )
-    spec = NetSpec.from_dict(checkpoint.description["spec"])
-    # The checkpoint's weights take the place of the fresh ones.
-    with private_randomness(torch.device("cpu")):
-        network = Network(spec, drop_path=recipe.regularise.drop_path)
-    preprocess = Preprocess.from_dict(checkpoint.description["preprocess"])
-    return _carry_out(folder, _prepare(config, recipe, source, network, preprocess), checkpoint, reporter)
+        return _finished_before(folder, recipe, reporter)
+    source = _open(config, recipe, world, reporter)
+    with world.together():
+        _require_same(folder, checkpoint.description["source"], _describe(source))
+        spec = NetSpec.from_dict(checkpoint.description["spec"])
+        # The checkpoint's weights take the place of the fresh ones.
+        with private_randomness(torch.device("cpu")):
+            network = Network(spec, drop_path=recipe.regularise.drop_path)
+        preprocess = Preprocess.from_dict(checkpoint.description["preprocess"])
+        prepared = _prepare(config, recipe, source, network, preprocess, world)
+    _note_other_shares(checkpoint, prepared, reporter)
+    return _carry_out(folder, prepared, checkpoint, reporter)
 
 
-def new_folder(out: Path | None, name: str) -> Path:
-    """Make the folder of a new run and return it; UserError when it is taken or cannot be made."""
-    if out is None:
-        return _own_folder(f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace(':', '-').replace('/', '-')}")
-    folder = out
-    try:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(
-                f"{folder} exists and is not empty; take another folder, "
-                f"or go on with the run in it: convnext train --resume {shlex.quote(str(folder))}"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder / LAST, error) from error
-    return folder
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run to go on with."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS, LAST_FOLDER, PREVIOUS_FOLDER))
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove the half-written files that a killed run could not remove itself."""
-    for leftover in folder.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
-
-
-def _own_folder(base: str) -> Path:
-    """Make a folder in runs/ that nobody else has, not even a run that starts in this second."""
-    number = 1
-    while True:
-        folder = Path("runs") / (base if number == 1 else f"{base}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise cannot_write(folder / LAST, error) from error
-        else:
-            return folder
-
-
-def _forget(folder: Path) -> None:
-    """Take away a run that never came to its first checkpoint: nobody could go on with it."""
-    for name in ("recipe.json", "run.json", LOG):
-        (folder / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
+@contextlib.contextmanager
+def _held(folder: Path, world: World, reporter: Reporter) -> Iterator[None]:
+    """Keep other trainings out of the folder of a run, and clear away what a killed one left half-written."""
+    with contextlib.ExitStack() as stack:
+        with world.together():
+            if world.first:
+                stack.enter_context(run_lock(folder, reporter.warn))
+                remove_partial(folder)
+        yield
 
 
 def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, reporter: Reporter) -> RunResult:
-    device = choose_device(run.config.device)
-    remove_partial(folder)
-    write_json(folder / "recipe.json", run.recipe.to_dict())
-    write_json(folder / "run.json", asdict(run.config))
+    world = run.place.world
+    with world.together():
+        if world.first:
+            write_json(folder / RECIPE, run.recipe.to_dict())
+            write_json(folder / CONFIG, asdict(run.config))
+    _note_label_safety(run, reporter)
     settings = Settings(
         folder=folder,
-        title=_opening(run, device),
+        title=_opening(run),
         seed=run.config.seed,
-        device=device,
-        precision=choose_precision(run.config.precision, device),
-        log_every=run.config.log_every,
-        description={
-            "spec": run.network.spec.to_dict(),
-            "labels": list(run.source.classes),
-            "preprocess": run.preprocess.to_dict(),
-            "recipe": run.recipe.to_dict(),
-            "run": asdict(run.config),
-            "source": _describe(run.source),
-        },
+        place=run.place,
+        description=_description(run),
+        track=run.config.track,
     )
-    effective = keep_labels_true(run.recipe.augment, run.source.label_safe)
-    if effective != run.recipe.augment:
-        low, high = effective.crop_scale
-        reporter.note(
-            f"so that labels stay true, pictures of {run.source.name} are "
-            f"{'mirrored' if effective.flip else 'not mirrored'} and crops keep {low:g} to {high:g} of the area"
-        )
     trainer = Trainer(run.task, run.network, run.recipe, settings, reporter, checkpoint)
     finished = trainer.run()
     progress = trainer.progress
-    if progress.history:
+    if progress.history and world.first:
         plot_curves(folder / "curves.png", progress.history, target=run.task.target)
     if not finished:
         message = (
@@ -263,37 +192,134 @@ def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, repo
             f"go on with: convnext train --resume {shlex.quote(str(folder))}"
         )
         return RunResult(folder=folder, finished=False, summary=None, message=message)
-    summary = summarise(folder, run.task, run.network, settings=settings, config=asdict(run.config), progress=progress)
-    write_json(folder / SUMMARY, summary)
+    config = asdict(run.config)
+    summary = summarise(
+        folder,
+        run.task,
+        trainer.engine.model,
+        settings=settings,
+        spec=run.network.spec,
+        config=config,
+        progress=progress,
+    )
+    if world.first:
+        write_json(folder / SUMMARY, summary)
     best = summary["best"]
     message = f"best epoch {best['epoch']}: top-1 {best['top1']:.2f}% ({best['weights']} weights), in {folder}"
     reporter.note(message)
     return RunResult(folder=folder, finished=True, summary=summary, message=message, interrupted=trainer.interrupted)
 
 
-def _open(config: RunConfig, recipe: Recipe) -> Source:
+def _finished_before(folder: Path, recipe: Recipe, reporter: Reporter) -> RunResult:
+    message = f"{folder} is finished: {recipe.schedule.epochs} of {recipe.schedule.epochs} epochs are done"
+    reporter.note(message)
+    summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return RunResult(folder=folder, finished=True, summary=summary, message=message)
+
+
+def _require_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differing = [key for key in now if key != "name" and before.get(key) != now[key]]
+    if differing:
+        changed = ", ".join(f"{key} {before.get(key)!r} -> {now[key]!r}" for key in differing)
+        raise UserError(
+            f"the data of {folder} has changed since it began ({changed[:300]}); put it back, or start a new run"
+        )
+
+
+def _with_free(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """Return the recipe with settings that may change in mid-run; UserError for another one."""
+    changed = with_overrides(recipe, settings)
+    bound = [leaf for leaf in diff(recipe, changed) if not leaf.startswith(FREE_LEAVES)]
+    if bound:
+        raise UserError(
+            f"{bound[0]} cannot change where a run goes on, only data.workers and engine settings can; "
+            "start a new run for another recipe"
+        )
+    return changed
+
+
+def _note_other_shares(checkpoint: Checkpoint, run: _Prepared, reporter: Reporter) -> None:
+    """Say so where another number of processes or micro-batches draws other random numbers than before."""
+    before, now = checkpoint.description.get("shares"), _shares(run)
+    if before is not None and before != now:
+        reporter.note(
+            f"{now['processes']} processes x {now['micro_batches']} micro-batches, before {before['processes']} x "
+            f"{before['micro_batches']}: pictures and batches stay the same, mixing and stochastic depth draw anew"
+        )
+
+
+def _shares(run: _Prepared) -> dict[str, int]:
+    return {"processes": run.place.world.size, "micro_batches": run.task.train_batches().micro_batches}
+
+
+def _description(run: _Prepared) -> dict[str, Any]:
+    return {
+        "spec": run.network.spec.to_dict(),
+        "labels": list(run.source.classes),
+        "preprocess": run.preprocess.to_dict(),
+        "recipe": run.recipe.to_dict(),
+        "run": asdict(run.config),
+        "source": _describe(run.source),
+        "shares": _shares(run),
+    }
+
+
+def _note_label_safety(run: _Prepared, reporter: Reporter) -> None:
+    effective = keep_labels_true(run.recipe.augment, run.source.label_safe)
+    if effective != run.recipe.augment:
+        low, high = effective.crop_scale
+        reporter.note(
+            f"so that labels stay true, pictures of {run.source.name} are "
+            f"{'mirrored' if effective.flip else 'not mirrored'} and crops keep {low:g} to {high:g} of the area"
+        )
+
+
+def _open(config: RunConfig, recipe: Recipe, world: World, reporter: Reporter) -> Source:
+    """Open the data: the first process before the others, which then find its indexes made."""
     root = None if config.root is None else Path(config.root)
-    return open_source(config.data, seed=config.split_seed, val_fraction=recipe.data.val_fraction, root=root)
+
+    def open_it() -> Source:
+        fraction = recipe.data.val_fraction
+        return open_source(config.data, seed=config.split_seed, val_fraction=fraction, root=root, note=reporter.note)
+
+    with world.together():
+        source = open_it() if world.first else None
+    with world.together():
+        return open_it() if source is None else source
 
 
 def _prepare(
-    config: RunConfig, recipe: Recipe, source: Source, network: Network, given: Preprocess | None
+    config: RunConfig, recipe: Recipe, source: Source, network: Network, given: Preprocess | None, world: World
 ) -> _Prepared:
+    device = choose_device(config.device, world.local_rank if world.size > 1 else None)
+    place = Place(device=device, precision=choose_precision(recipe.engine.precision, device), world=world)
     preprocess = evaluation_preprocess(recipe, source.label_safe, network.spec.in_channels)
     if given is not None:
         preprocess = replace(preprocess, mean=given.mean, std=given.std)
-    task = ClassifyTask(source, recipe, preprocess=preprocess, seed=config.seed)
+    batch = recipe.data.batch_size
+    task = ClassifyTask(
+        source,
+        recipe,
+        preprocess=preprocess,
+        seed=config.seed,
+        share=Share(
+            rank=world.rank, world_size=world.size, micro_batches=pieces(batch, world.size, recipe.engine.micro_batch)
+        ),
+        pin=device.type == "cuda",
+    )
     with private_randomness(torch.device("cpu")):
         # Only a replaced head draws here; +1 keeps it from repeating the draws of the network's own start.
         torch.manual_seed(config.seed + 1)
         built = task.build(network)
         assert built is network, "classification trains the network itself"
+    require_trackers(config.track)
     # A picture too small for the network is a mistake before anything is written, too.
     total_cost(network.spec, recipe.data.size)
     # Asking for the batches now makes a batch larger than the data a mistake before anything is written.
     task.train_batches()
-    choose_precision(config.precision, choose_device(config.device))
-    return _Prepared(config=config, recipe=recipe, source=source, task=task, network=network, preprocess=preprocess)
+    return _Prepared(
+        config=config, recipe=recipe, source=source, task=task, network=network, preprocess=preprocess, place=place
+    )
 
 
 def _network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, seed: int) -> Network:
@@ -315,26 +341,34 @@ def _network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, s
         )
 
 
-def title_of(model: str | NetSpec | Network) -> str:
-    """Return what reports call a model: its name, that of its spec, or "network"."""
-    if isinstance(model, str):
-        return model
-    return model_name(model.spec if isinstance(model, Network) else model) or "network"
-
-
-def _opening(run: _Prepared, device: torch.device) -> str:
+def _opening(run: _Prepared) -> str:
     params = sum(parameter.numel() for parameter in run.network.parameters())
+    world = run.place.world
+    several = f", {world.size} processes" if world.size > 1 else ""
     return (
         f"{run.config.model} ({params / 1e6:.1f}M parameters) on {run.source.name}: {len(run.source.classes)} classes, "
-        f"{len(run.source.train)} pictures to train on, {len(run.source.val)} held out, {device.type}"
+        f"{len(run.source.train)} pictures to train on, {len(run.source.val)} held out, "
+        f"{run.place.device.type}{several}"
     )
 
 
-def _fitted(recipe: Recipe, num_pictures: int, reporter: Reporter) -> Recipe:
-    """Return the recipe with a batch that the data can fill: a quarter of few pictures, at least two."""
-    if recipe.data.batch_size <= num_pictures:
+def _voice(reporter: Reporter | None, world: World) -> Reporter:
+    """Return the reporter of the first process, and silence for the others."""
+    return reporter if reporter is not None and world.first else SilentReporter()
+
+
+def fitted_batch(batch_size: int, num_pictures: int, processes: int) -> int:
+    """Return a batch that the data can fill: of fewer pictures a quarter, an even number for each process."""
+    if batch_size <= num_pictures:
+        return batch_size
+    return max(2, num_pictures // 4 // processes // 2 * 2) * processes
+
+
+def _fitted(recipe: Recipe, num_pictures: int, world: World, reporter: Reporter) -> Recipe:
+    """Return the recipe with a batch that the data can fill."""
+    batch_size = fitted_batch(recipe.data.batch_size, num_pictures, world.size)
+    if batch_size == recipe.data.batch_size:
         return recipe
-    batch_size = max(2, num_pictures // 4)
     reporter.note(
         f"data.batch_size is {batch_size}, not {recipe.data.batch_size}: there are {num_pictures} pictures to train on"
     )
@@ -349,11 +383,3 @@ def _describe(source: Source) -> dict[str, Any]:
         "val": len(source.val),
         "fingerprint": source.fingerprint(),
     }
-
-
-def _last_checkpoint(folder: Path) -> Checkpoint:
-    if not folder.is_dir():
-        raise UserError(f"there is no run folder {folder}; convnext train without --resume starts a run")
-    if not (folder / LAST).exists():
-        raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start a new run")
-    return read_checkpoint(folder / LAST)

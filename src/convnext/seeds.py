@@ -4,20 +4,20 @@ import json
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from convnext.data.sources import lasting
 from convnext.errors import UserError
 from convnext.files import read_tensors, write_json, write_tensors
+from convnext.folder import forget, new_folder, remove_partial
 from convnext.network import Network
+from convnext.plan import RunConfig, RunPlan
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
-from convnext.run import RunResult, new_folder, remove_partial, resume_run, title_of, train_run
+from convnext.run import RunResult, is_run, resume_run, train_run
 from convnext.spec import NetSpec
-from convnext.train.device import Precision
-from convnext.train.loop import LAST, LOG
+from convnext.train.distributed import ALONE, World
 from convnext.train.progress import Reporter, SilentReporter
 
 SEEDS, START = "seeds.json", "start.safetensors"
@@ -35,95 +35,103 @@ class SeedsResult:
 
 
 def train_seeds(
-    data: str,
-    model: str | NetSpec | Network,
-    recipe: Recipe,
-    *,
+    plan: RunPlan,
     seeds: Sequence[int],
+    *,
     out: Path | None = None,
-    split_seed: int = 0,
-    root: Path | None = None,
-    preprocess: Preprocess | None = None,
-    device: str = "auto",
-    precision: Precision = "auto",
-    log_every: int = 10,
     reporter: Reporter | None = None,
+    world: World = ALONE,
 ) -> SeedsResult:
     """Do `train_run` once for each seed, in OUT/seed-N, and gather mean and spread in OUT/seeds.json.
 
-    All seeds share the held-out part, so that the spread is that of training. Arguments and errors are those of
-    `train_run`.
+    All seeds share the held-out part, so that the spread is that of training. The plan's own seed is not used. Errors
+    are those of `train_run`.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"seeds must be different numbers, at least one, got {list(seeds)}")
-    name = title_of(model)
-    folder = new_folder(out, name)
+    model = plan.model
     asked = {
-        "data": lasting(data),
-        "root": None if root is None else str(root.resolve()),
+        "config": asdict(RunConfig.of(plan)),
         "model": model if isinstance(model, str) else (model.spec if isinstance(model, Network) else model).to_dict(),
-        "recipe": recipe.to_dict(),
+        "recipe": plan.recipe.to_dict(),
         "seeds": list(seeds),
-        "split_seed": split_seed,
-        "preprocess": None if preprocess is None else preprocess.to_dict(),
-        "device": device,
-        "precision": precision,
-        "log_every": log_every,
+        "preprocess": None if plan.preprocess is None else plan.preprocess.to_dict(),
     }
-    if isinstance(model, Network):
-        write_tensors(folder / START, model.state_dict(), {"spec": model.spec.to_dict()})
-    write_json(folder / SEEDS, {"asked": asked, "runs": []})
-    return _carry_on(folder, asked, reporter or SilentReporter())
+    with world.together():
+        folder = new_folder(out, plan.title) if world.first else Path()
+        if world.first:
+            if isinstance(model, Network):
+                write_tensors(folder / START, model.state_dict(), {"spec": model.spec.to_dict()})
+            write_json(folder / SEEDS, {"asked": asked, "runs": []})
+    return _carry_on(world.of_first(folder), asked, reporter, world)
 
 
-def resume(folder: Path, *, device: str | None = None, reporter: Reporter | None = None) -> RunResult | SeedsResult:
-    """Go on with a run, or with the first unfinished of several seeds, in that folder."""
+def resume(
+    folder: Path,
+    *,
+    device: str | None = None,
+    settings: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    world: World = ALONE,
+) -> RunResult | SeedsResult:
+    """Go on with a run, or with the first unfinished of several seeds, in that folder; see `resume_run`."""
     if not (folder / SEEDS).exists():
-        return resume_run(folder, device=device, reporter=reporter)
+        return resume_run(folder, device=device, settings=settings, reporter=reporter, world=world)
     asked = json.loads((folder / SEEDS).read_text(encoding="utf-8"))["asked"]
-    return _carry_on(folder, asked | ({} if device is None else {"device": device}), reporter or SilentReporter())
+    if device is not None:
+        asked["config"]["device"] = device
+    return _carry_on(folder, asked, reporter, world, settings)
 
 
-def _carry_on(folder: Path, asked: dict[str, Any], reporter: Reporter) -> SeedsResult:
+def _carry_on(
+    folder: Path,
+    asked: dict[str, Any],
+    reporter: Reporter | None,
+    world: World,
+    settings: Sequence[str] = (),
+) -> SeedsResult:
+    voice = reporter if reporter is not None and world.first else SilentReporter()
+    device = asked["config"]["device"]
     results: list[RunResult] = []
     for seed in asked["seeds"]:
-        reporter.note(f"seed {seed} ({len(results) + 1} of {len(asked['seeds'])})")
+        voice.note(f"seed {seed} ({len(results) + 1} of {len(asked['seeds'])})")
         place = folder / f"seed-{seed}"
-        if (place / LAST).exists():
-            result = resume_run(place, device=asked["device"], reporter=reporter)
+        if is_run(place):
+            result = resume_run(place, device=device, settings=settings, reporter=reporter, world=world)
         else:
-            result = _start(folder, place, asked, seed, reporter)
+            with world.together():
+                if world.first:
+                    # What a run left that was killed before its first checkpoint.
+                    remove_partial(place)
+                    forget(place)
+            plan = _plan(folder, asked, seed)
+            result = train_run(plan, out=place, reporter=reporter, world=world)
         results.append(result)
         if not result.finished or (result.interrupted and seed != asked["seeds"][-1]):
             message = f"stopped at seed {seed}; go on with: convnext train --resume {shlex.quote(str(folder))}"
             return SeedsResult(folder=folder, finished=False, runs=tuple(results), summary=None, message=message)
     summary = gather([result.summary for result in results if result.summary is not None])
-    write_json(folder / SEEDS, {"asked": asked, **summary})
+    if world.first:
+        write_json(folder / SEEDS, {"asked": asked, **summary})
     best = summary["best"]
     message = f"best top-1 of {len(results)} seeds: {spread_text(best)}, in {folder}"
-    reporter.note(message)
+    voice.note(message)
     return SeedsResult(folder=folder, finished=True, runs=tuple(results), summary=summary, message=message)
 
 
-def _start(folder: Path, place: Path, asked: Mapping[str, Any], seed: int, reporter: Reporter) -> RunResult:
-    # What a run left that was killed before its first checkpoint.
-    for name in ("recipe.json", "run.json", LOG):
-        (place / name).unlink(missing_ok=True)
-    remove_partial(place)
+def _plan(folder: Path, asked: Mapping[str, Any], seed: int) -> RunPlan:
+    config = RunConfig.from_dict(asked["config"])
     given = asked["preprocess"]
-    return train_run(
-        asked["data"],
-        _model(folder, asked["model"]),
-        Recipe.from_dict(asked["recipe"]),
-        out=place,
+    return RunPlan(
+        data=config.data,
+        model=_model(folder, asked["model"]),
+        recipe=Recipe.from_dict(asked["recipe"]),
         seed=seed,
-        split_seed=asked["split_seed"],
-        root=None if asked["root"] is None else Path(asked["root"]),
+        split_seed=config.split_seed,
+        root=None if config.root is None else Path(config.root),
         preprocess=None if given is None else Preprocess.from_dict(given),
-        device=asked["device"],
-        precision=asked["precision"],
-        log_every=asked["log_every"],
-        reporter=reporter,
+        device=config.device,
+        track=config.track,
     )
 
 

@@ -13,17 +13,20 @@ import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
+from torch import nn
 
 import convnext
 from convnext.cost import total_cost
 from convnext.data.augment import keep_labels_true
 from convnext.files import write_text
-from convnext.network import Network
+from convnext.labels import readable
 from convnext.plots import plot_confusion, plot_guesses
+from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, sample_guesses
-from convnext.train.checkpoint import Progress, read_checkpoint
-from convnext.train.loop import BEST, Settings
+from convnext.train.checkpoint import BEST, Progress, read_checkpoint
+from convnext.train.loop import Settings
 from convnext.train.score import Weights, score
+from convnext.train.sharding import load_whole
 
 SHOWN = 24
 # A matrix of more classes would make the summary megabytes long; confusion.csv holds it in any case.
@@ -34,29 +37,38 @@ WEIGHTS_NAME: dict[Weights, str] = {"raw": "raw", "ema": "EMA"}
 def summarise(
     folder: Path,
     task: ClassifyTask,
-    network: Network,
+    network: nn.Module,
     *,
     settings: Settings,
+    spec: NetSpec,
     config: Mapping[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
     """Score the best weights as they lie in best.safetensors, draw their pictures and return the summary.
 
+    Of several processes all call this, and the first one writes.
+
     Afterwards `network` holds these weights.
     """
     best, weights = _load_best(folder, network)
-    batches = task.val_batches()
-    scored = score(task, {weights: network}, batches, device=settings.device, precision=settings.precision)[weights]
+    place = settings.place
+    scored = score(
+        task, {weights: network}, task.val_batches(), device=place.device, precision=place.precision, world=place.world
+    )[weights]
     metric = scored.metric
     assert isinstance(metric, ClassifyMetric)
-    counts = metric.scores().confusion.numpy()
     classes = task.source.classes
     title = f"{scored.values['images']} held-out pictures, epoch {best.epoch}, {WEIGHTS_NAME[weights]} weights"
-    write_text(folder / "confusion.csv", _as_csv(counts, classes))
-    plot_confusion(folder / "confusion.png", counts, classes, title=title)
-    plot_guesses(folder / "predictions.png", sample_guesses(task, network, settings.device, SHOWN))
+    guesses = sample_guesses(task, network, place.device, SHOWN)
+    confusion = metric.scores().confusion
+    if place.world.first:
+        plot_guesses(folder / "predictions.png", guesses)
+        if confusion is not None:
+            write_text(folder / "confusion.csv", _as_csv(confusion.numpy(), classes))
+            names = [readable(name) for name in classes]
+            plot_confusion(folder / "confusion.png", confusion.numpy(), names, title=title)
     last = progress.history[-1]
-    cost = total_cost(network.spec, task.recipe.data.size)
+    cost = total_cost(spec, task.recipe.data.size)
     return {
         **{name: config[name] for name in ("model", "data", "seed", "split_seed")},
         "recipe": task.recipe.name,
@@ -71,16 +83,17 @@ def summarise(
         "best": {"epoch": best.epoch, "weights": weights, **scored.values},
         "last": {"epoch": last["epoch"], "raw": last["raw"], "ema": last["ema"]},
         "labels": list(classes),
-        "confusion": np.asarray(counts).tolist() if len(classes) <= MOST_CLASSES else None,
+        "confusion": confusion.tolist() if confusion is not None and len(classes) <= MOST_CLASSES else None,
         "unreadable": list(progress.unreadable),
         # What the recipe asks for, less what would make this data's labels false.
         "augment": asdict(keep_labels_true(task.recipe.augment, task.source.label_safe)),
         "images_seen": progress.images_seen,
         "seconds": round(progress.seconds, 2),
         "images_per_second": round(progress.images_seen / max(progress.train_seconds, 1e-9), 1),
-        "device": settings.device.type,
-        "precision": settings.precision,
-        "machine": machine(settings.device),
+        "device": place.device.type,
+        "precision": place.precision,
+        "processes": place.world.size,
+        "machine": machine(place.device),
         "versions": versions(),
     }
 
@@ -94,13 +107,13 @@ def _as_csv(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _load_best(folder: Path, network: Network) -> tuple[Any, Weights]:
+def _load_best(folder: Path, network: nn.Module) -> tuple[Any, Weights]:
     checkpoint = read_checkpoint(folder / BEST)
     best = checkpoint.progress.best
     assert best is not None, "best.safetensors is written when an epoch became the best"
     state = checkpoint.ema if best.weights == "ema" else checkpoint.raw
     assert state is not None, "the weights that were scored best are in the file"
-    network.load_state_dict(state)
+    load_whole(network, state)
     return best, best.weights
 
 

@@ -99,6 +99,7 @@ def test_a_run_leaves_everything_behind(run: Path) -> None:
         "last.safetensors",
         "log.jsonl",
         "predictions.png",
+        "previous.safetensors",
         "recipe.json",
         "run.json",
         "summary.json",
@@ -424,7 +425,7 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
     # Everything else is a setting: --set optim.lr=1e-3.
     assert flags == {
         "train": (
-            "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --json"
+            "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --track --json"
         ).split(),
         "eval": "--weights --part --size --batch-size --workers --device --json".split(),
         "predict": "--top --format --weights --batch-size --device --json".split(),

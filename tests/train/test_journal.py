@@ -16,19 +16,25 @@ def epoch(number: int) -> dict[str, object]:
     return {"kind": "epoch", "step": 2 * number, "epoch": number}
 
 
-def test_cut_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
+def resumed(step: int, epoch: int, lost: int) -> dict[str, object]:
+    return {"kind": "resume", "step": step, "epoch": epoch, "lost_steps": lost}
+
+
+def test_going_on_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "log.jsonl")
     rows = [step(1), step(2), epoch(1), step(3), step(4), epoch(2), step(5)]
     for row in rows:
         journal.write(row)
     assert journal.rows() == rows
     # Saved in the middle of the scoring of epoch 2: its steps are done, its row is not.
-    journal.cut(step=4, epoch=1)
-    assert journal.rows() == [step(1), step(2), epoch(1), step(3), step(4)]
-    journal.cut(step=3, epoch=1)
-    assert journal.rows() == [step(1), step(2), epoch(1), step(3)]
-    journal.cut(step=0, epoch=0)
-    assert journal.rows() == []
+    journal.go_on(step=4, epoch=1)
+    assert journal.rows() == [step(1), step(2), epoch(1), step(3), step(4), resumed(4, 2, lost=1)]
+    journal.go_on(step=3, epoch=1)
+    # That a run went on stays on record, and what that cost.
+    again = [resumed(4, 2, lost=1), resumed(3, 2, lost=1)]
+    assert journal.rows() == [step(1), step(2), epoch(1), step(3), *again]
+    journal.go_on(step=0, epoch=0)
+    assert journal.rows() == [*again, resumed(0, 1, lost=3)]
 
 
 def test_half_a_line_at_the_end_is_dropped_and_elsewhere_refused(tmp_path: Path) -> None:
@@ -38,9 +44,9 @@ def test_half_a_line_at_the_end_is_dropped_and_elsewhere_refused(tmp_path: Path)
     with path.open("a") as file:
         file.write('{"kind": "ste')
     assert journal.rows() == [step(1)]
-    journal.cut(step=9, epoch=9)
+    journal.go_on(step=9, epoch=9)
     journal.write(step(2))
-    assert journal.rows() == [step(1), step(2)]
+    assert journal.rows() == [step(1), resumed(9, 10, lost=0), step(2)]
     path.write_text('{"kind": "ste\n{"kind": "step", "step": 1}\n')
     with pytest.raises(UserError, match="line 1"):
         journal.rows()

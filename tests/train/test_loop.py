@@ -57,7 +57,8 @@ def test_log_has_every_step_and_epoch_once_with_the_schedules_rates(tmp_path: Pa
     steps = rows(tmp_path, "step")
     assert [row["step"] for row in steps] == list(range(1, 16))
     assert [row["epoch"] for row in steps] == [1] * 5 + [2] * 5 + [3] * 5
-    rates = [learning_rate(step, steps=15, warmup_steps=2, lr=0.01, min_lr=1e-6) for step in range(15)]
+    schedule = tiny_recipe().schedule
+    rates = [learning_rate(step, schedule, lr=0.01, steps_per_epoch=5) for step in range(15)]
     assert [row["lr"] for row in steps] == rates
     epochs = rows(tmp_path, "epoch")
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
@@ -77,7 +78,7 @@ def test_first_step_of_the_warmup_changes_nothing_and_the_second_does(tmp_path: 
 
 
 def weight(trainer: object) -> Tensor:
-    return trainer.model.head.weight.detach()  # type: ignore[attr-defined, no-any-return]
+    return trainer.engine.model.head.weight.detach()  # type: ignore[attr-defined, no-any-return]
 
 
 def test_both_weights_are_scored_and_each_row_holds_its_own(tmp_path: Path) -> None:
@@ -152,7 +153,9 @@ def test_best_is_the_earliest_of_the_best_by_the_right_weights(
     recipe = tiny_recipe("schedule.epochs=4", f"evaluate.weights={weights}")
     states: list[dict[str, Tensor]] = []
     task = tiny_task(recipe, kind=ScriptedTask)
-    watcher = Watcher(at_step=lambda step: states.append({k: v.clone() for k, v in trainer.model.state_dict().items()}))
+    watcher = Watcher(
+        at_step=lambda step: states.append({k: v.clone() for k, v in trainer.engine.model.state_dict().items()})
+    )
     trainer = tiny_trainer(tmp_path, recipe=recipe, task=task, reporter=watcher)
     trainer.run()
     found = trainer.progress.best
@@ -179,7 +182,7 @@ def test_unreadable_pictures_are_named_once_and_the_steps_stay_aligned(tmp_path:
     assert trainer.progress.images_seen == 10
     assert trainer.progress.history[-1]["raw"]["images"] == 2
     # Skipped steps did not move the optimizer.
-    assert {int(state["step"]) for state in trainer.optimizer.state.values()} == {10}
+    assert {int(state["step"]) for state in trainer.engine.optimizer.state.values()} == {10}
 
 
 def test_a_lone_readable_picture_does_not_break_batch_norm(tmp_path: Path) -> None:
@@ -214,12 +217,12 @@ def test_bad_loss_stops_the_run_and_keeps_the_good_checkpoint(
     trainer = tiny_trainer(tmp_path, recipe=recipe, task=tiny_task(recipe, kind=NotANumber), reporter=watcher)
     with pytest.raises(UserError) as error:
         trainer.run()
-    rate = learning_rate(7, steps=15, warmup_steps=2, lr=0.01, min_lr=1e-6)
+    rate = learning_rate(7, recipe.schedule, lr=0.01, steps_per_epoch=5)
     for word in (value, "epoch 2", "step 8 of 15", f"{rate:.3g}", str(last), "optim.lr"):
         assert word in str(error.value)
     assert last.read_bytes() == kept[-1]
     assert read_checkpoint(last).progress.step == 5
-    assert all(torch.isfinite(value).all() for value in trainer.model.state_dict().values())
+    assert all(torch.isfinite(value).all() for value in trainer.engine.model.state_dict().values())
 
 
 def test_broken_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
@@ -228,7 +231,7 @@ def test_broken_weights_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
     def poison(step: int) -> None:
         if step == 10:
             with torch.no_grad():
-                trainer.model.get_parameter("head.bias")[0] = float("nan")
+                trainer.engine.model.get_parameter("head.bias")[0] = float("nan")
 
     trainer = tiny_trainer(tmp_path, reporter=Watcher(at_step=poison))
     with pytest.raises(UserError, match=r"was not overwritten"):
@@ -252,7 +255,12 @@ def test_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert read_checkpoint(tmp_path / "last.safetensors").progress.step == 5
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors", "log.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "log.jsonl",
+        "previous.safetensors",
+    ]
 
 
 def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
@@ -267,10 +275,10 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_model_given_in_evaluation_mode_is_trained_in_training_mode(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, spec=BATCH_NET, recipe=tiny_recipe("schedule.epochs=1"))
-    before = trainer.model.get_buffer("bn1.running_mean").clone()
-    trainer.model.eval()
+    before = trainer.engine.model.get_buffer("bn1.running_mean").clone()
+    trainer.engine.model.eval()
     trainer.run()
-    assert not torch.equal(trainer.model.get_buffer("bn1.running_mean"), before)
+    assert not torch.equal(trainer.engine.model.get_buffer("bn1.running_mean"), before)
 
 
 def test_the_two_generators_of_a_step_draw_different_numbers() -> None:

@@ -1,7 +1,6 @@
 """Stop and go on equals never having stopped, bit for bit."""
 
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from convnext.errors import UserError
 from convnext.files import read_tensors
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyTask, ReadyBatch
+from convnext.train.chance import Chance
 from convnext.train.checkpoint import read_checkpoint
 from convnext.train.journal import Journal
 from tests.train.tiny import BATCH_NET, LAYER_NET, Watcher, tiny_recipe, tiny_task, tiny_trainer
@@ -21,7 +21,8 @@ TIMES = ("seconds", "images_per_second")
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+    kept = [row for row in rows if row["kind"] != "resume"]
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in kept]
 
 
 def require_equal_runs(one: Path, other: Path) -> None:
@@ -76,21 +77,23 @@ def test_stochastic_depth_is_at_work(tmp_path: Path) -> None:
 
 
 def test_every_step_draws_anew_and_by_the_seed(tmp_path: Path) -> None:
-    drawn: list[tuple[float, float]] = []
+    drawn: list[tuple[float, float, float]] = []
 
     class Drawing(ClassifyTask):
-        def prepare(self, batch: Batch, device: torch.device, generator: torch.Generator | None) -> ReadyBatch:
-            if generator is not None:
-                drawn.append((torch.rand(()).item(), torch.rand((), generator=generator).item()))
-            return super().prepare(batch, device, generator)
+        def prepare(self, batch: Batch, device: torch.device, chance: Chance | None) -> ReadyBatch:
+            if chance is not None:
+                host, device_ = chance.numbers.random(), torch.rand((), generator=chance.tensors).item()
+                drawn.append((torch.rand(()).item(), device_, host))
+            return super().prepare(batch, device, chance)
 
     for seed in (3, 4):
-        trainer = tiny_trainer(tmp_path / str(seed), task=tiny_task(tiny_recipe(), kind=Drawing))
-        trainer.settings = replace(trainer.settings, seed=seed)
+        recipe = tiny_recipe("engine.micro_batch=2")
+        trainer = tiny_trainer(tmp_path / str(seed), task=tiny_task(recipe, kind=Drawing), recipe=recipe)
+        trainer.engine.seed = seed
         trainer.run()
-    # 15 steps of two runs; the task's own generator does not repeat what stochastic depth draws.
-    numbers = [number for both in drawn for number in both]
-    assert len(set(numbers)) == len(numbers) == 60
+    # 15 steps of two micro-batches of two runs; the task's own draws do not repeat those of stochastic depth.
+    numbers = [number for three in drawn for number in three]
+    assert len(set(numbers)) == len(numbers) == 180
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -139,7 +142,7 @@ def test_there_is_a_checkpoint_before_the_first_step(tmp_path: Path) -> None:
     trainer = tiny_trainer(
         tmp_path, reporter=Watcher(at_step=lambda step: steps.append(read_checkpoint(last).progress.step))
     )
-    start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    start = {name: value.clone() for name, value in trainer.engine.model.state_dict().items()}
     trainer.run()
     assert steps == [0] * 5 + [5] * 5 + [10] * 5
     # Going on from there equals the whole run, too, though no optimizer state exists yet.

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from convnext.train.signals import SIGNALS, Stopped, StopRequest
+from convnext.train.signals import SIGNALS, StopRequest
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -35,15 +35,6 @@ def test_handlers_come_back_after_an_error() -> None:
     with pytest.raises(ZeroDivisionError), StopRequest():
         1 / 0  # noqa: B018
     assert [signal.getsignal(number) for number in SIGNALS] == before
-
-
-def test_items_end_when_asked() -> None:
-    with StopRequest() as stop:
-        items = stop.until_requested([1, 2])
-        assert next(items) == 1
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped):
-            next(items)
 
 
 def test_other_threads_install_nothing() -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,17 @@ import torch
 from PIL import Image
 
 from convnext.data.builtin import ArrayStore
+from convnext.data.loader import Batch, Share
 from convnext.data.pictures import PictureError
 from convnext.data.sources import LabelSafe, Source, Split
 from convnext.network import Network
 from convnext.recipe import Recipe, with_overrides
 from convnext.spec import CONVNEXT_TINY, NetSpec
-from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
+from convnext.tasks.classify import ClassifyTask, ReadyBatch, evaluation_preprocess
+from convnext.train.chance import Chance
 from convnext.train.checkpoint import Checkpoint
+from convnext.train.distributed import ALONE, World, pieces
+from convnext.train.engine import Place
 from convnext.train.loop import Settings, Trainer
 from convnext.train.progress import RunStart, SilentReporter, StepReport
 
@@ -74,6 +78,7 @@ def tiny_recipe(*overrides: str) -> Recipe:
             "optim.lr=0.01",
             "regularise.drop_path=0.5",
             "evaluate.crop=1",
+            "engine.log_every=1",
             *overrides,
         ],
     )
@@ -114,15 +119,35 @@ class Watcher(SilentReporter):
         self.notes.append(text)
 
 
+class DoubleTask(ClassifyTask):
+    """Classification in float64, in which two orders of the same sums agree to many digits."""
+
+    def prepare(self, batch: Batch, device: torch.device, chance: Chance | None) -> ReadyBatch:
+        ready = super().prepare(batch, device, chance)
+        targets = None if ready.targets is None else ready.targets.double()
+        return replace(ready, images=ready.images.double(), targets=targets)
+
+
 def tiny_network(spec: NetSpec, recipe: Recipe) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Network(spec, drop_path=recipe.regularise.drop_path)
 
 
-def tiny_task(recipe: Recipe, source: Source | None = None, kind: type[ClassifyTask] = ClassifyTask) -> ClassifyTask:
+def tiny_task(
+    recipe: Recipe,
+    source: Source | None = None,
+    kind: type[ClassifyTask] = ClassifyTask,
+    world: World = ALONE,
+) -> ClassifyTask:
     source = source or tiny_source()
-    return kind(source, recipe, preprocess=evaluation_preprocess(recipe, source.label_safe), seed=3)
+    share = Share(
+        rank=world.rank,
+        world_size=world.size,
+        micro_batches=pieces(recipe.data.batch_size, world.size, recipe.engine.micro_batch),
+    )
+    preprocess = evaluation_preprocess(recipe, source.label_safe)
+    return kind(source, recipe, preprocess=preprocess, seed=3, share=share)
 
 
 def tiny_trainer(
@@ -135,17 +160,20 @@ def tiny_trainer(
     checkpoint: Checkpoint | None = None,
     log_every: int = 1,
     device: str = "cpu",
+    world: World = ALONE,
+    double: bool = False,
 ) -> Trainer[Any, Any]:
     folder.mkdir(exist_ok=True)
-    recipe = recipe or tiny_recipe()
+    recipe = with_overrides(recipe or tiny_recipe(), [f"engine.log_every={log_every}"])
     settings = Settings(
         folder=folder,
         title="tiny",
         seed=3,
-        device=torch.device(device),
-        precision="float32",
-        log_every=log_every,
+        place=Place(device=torch.device(device), world=world),
         description={"spec": spec.to_dict(), "recipe": recipe.to_dict()},
     )
     network = tiny_network(spec, recipe)
-    return Trainer(task or tiny_task(recipe), network, recipe, settings, reporter or Watcher(), checkpoint)
+    if double:
+        network = network.double()
+    task = task or tiny_task(recipe, kind=DoubleTask if double else ClassifyTask, world=world)
+    return Trainer(task, network, recipe, settings, reporter or Watcher(), checkpoint)

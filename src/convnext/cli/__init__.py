@@ -15,6 +15,9 @@ def main() -> None:
     try:
         app()
     except UserError as error:
+        # Of several processes only the one that met the error speaks.
+        if type(error).__name__ == "OtherProcessError":
+            sys.exit(2)
         sentence = str(error)
     except Exception as error:
         known = _explained(error)
@@ -37,4 +40,6 @@ def _explained(error: Exception) -> str | None:
             f"a process that reads pictures died ({str(error).splitlines()[0]}); memory or /dev/shm may be full: "
             "try --set data.workers=0"
         )
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("gloo", "NCCL")):
+        return "another process of this run ended, so this one cannot go on; its own message says why"
     return None

@@ -1,6 +1,7 @@
 """The command that trains."""
 
-import json as json_module
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,15 +9,14 @@ import typer
 
 from convnext.cli.console import note, print_json, print_table
 from convnext.cli.options import DATA_HELP, SOURCE_HELP, Json, reporter
+from convnext.cli.plan import make_plan
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
-    from convnext.network import Network
-    from convnext.preprocess import Preprocess
-    from convnext.recipe import Recipe
+    from convnext.plan import RunPlan
     from convnext.run import RunResult
     from convnext.seeds import SeedsResult
-    from convnext.spec import NetSpec
+    from convnext.train.distributed import World
 
 
 def train(
@@ -24,7 +24,9 @@ def train(
     model: Annotated[
         str | None, typer.Option(help="A model of `convnext models`, or REGIME:STEP. [default: convnext_atto]")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="A named recipe, or a recipe.json of a run.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe (convnext recipe list), a .yaml or .json file, or a run.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help=f"Start from these weights. {SOURCE_HELP}")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the pictures; warm-up keeps its share.")
@@ -39,128 +41,85 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/TIME-MODEL]")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or wandb; may be repeated. log.jsonl is always written.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a network on pictures, from scratch or from given weights, or go on with a run."""
+    from convnext.train.distributed import join
+
+    settings = set_ or []
+    told: dict[str, Any] = {"DATA": data, "--model": model, "--recipe": recipe, "--weights": weights}
+    told |= {"--epochs": epochs, "--size": size, "--seed": seed, "--seeds": seeds, "--out": out, "--track": track}
+    given = [name for name, value in told.items() if value not in (None, [])]
+    if resume is not None and given:
+        raise UserError(f"--resume goes on with a run as it was started, so leave out {', '.join(given)}")
+    if resume is None and data is None:
+        raise UserError(f"DATA is missing: {DATA_HELP[0].lower()}{DATA_HELP[1:]}")
+    begun = resume or _begun(out, os.environ)
+    with join(os.environ) as world:
+        if begun is not None:
+            # A restarted command names the settings of the start again; the checkpoint knows them.
+            result = _go_on(begun, device, settings if resume else [], world)
+        else:
+            assert data is not None
+            with world.together():
+                plan = make_plan(
+                    data,
+                    model=model,
+                    recipe=recipe,
+                    weights=weights,
+                    epochs=epochs,
+                    size=size,
+                    settings=settings,
+                    seed=seed or 0,
+                    device=device or "auto",
+                    track=track or [],
+                    quiet=not world.first,
+                )
+            result = _start(plan, seeds, out, world)
+        if world.first:
+            _show_result(result, json)
+    if not result.finished:
+        raise typer.Exit(130)
+
+
+def _begun(out: Path | None, environment: Mapping[str, str]) -> Path | None:
+    """Return the run to go on with when torchrun starts the processes again after one of them failed."""
+    if int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0 and out is None:
+        raise UserError("--max-restarts needs --out RUN, so that the restarted processes find the run to go on with")
+    if out is None or int(environment.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
+        return None
+    from convnext.run import is_run
+    from convnext.seeds import SEEDS
+
+    return out if is_run(out) or (out / SEEDS).exists() else None
+
+
+def _go_on(folder: Path, device: str | None, settings: list[str], world: "World") -> "RunResult | SeedsResult":
+    from convnext.seeds import resume
+
+    return resume(folder, device=device, settings=settings, reporter=reporter(), world=world)
+
+
+def _start(plan: "RunPlan", seeds: int | None, out: Path | None, world: "World") -> "RunResult | SeedsResult":
     from convnext.run import train_run
-    from convnext.seeds import resume as go_on
     from convnext.seeds import train_seeds
 
-    if resume is not None:
-        settings: dict[str, Any] = {"DATA": data, "--model": model, "--recipe": recipe, "--weights": weights}
-        settings |= {"--epochs": epochs, "--size": size, "--set": set_, "--seed": seed, "--seeds": seeds, "--out": out}
-        given = [name for name, value in settings.items() if value not in (None, [])]
-        if given:
-            raise UserError(f"--resume goes on with a run as it was started, so leave out {', '.join(given)}")
-        _show_result(go_on(resume, device=device, reporter=reporter()), json)
-        return
-    if data is None:
-        raise UserError(f"DATA is missing: {DATA_HELP[0].lower()}{DATA_HELP[1:]}")
-    plan, model_settings = _plan(recipe, epochs, size, set_ or [])
-    first = seed or 0
-    start: tuple[NetSpec | Network | str, Preprocess | None]
-    if weights is None:
-        start = _fresh(model, model_settings), None
-    else:
-        start = _loaded(data, model, weights, model_settings, plan, first)
-    network, preprocess = start
-    shared: dict[str, Any] = {"out": out, "preprocess": preprocess, "device": device or "auto", "reporter": reporter()}
-    if seeds is not None:
-        result: RunResult | SeedsResult = train_seeds(data, network, plan, seeds=range(first, first + seeds), **shared)
-    else:
-        result = train_run(data, network, plan, seed=first, **shared)
-    _show_result(result, json)
-
-
-def _plan(
-    name: str | None, epochs: int | None, size: int | None, settings: list[str]
-) -> "tuple[Recipe, dict[str, Any]]":
-    """Return the recipe that was asked for, and the settings of the model among --set."""
-    from convnext.recipe import Recipe, with_epochs, with_overrides
-    from convnext.recipes import recipe_named
-    from convnext.setting import read_setting
-
-    model_settings: dict[str, Any] = {}
-    recipe_settings: list[str] = []
-    for text in settings:
-        leaf, value = read_setting(text)
-        if leaf.startswith("model."):
-            model_settings[leaf.removeprefix("model.")] = value
-        else:
-            recipe_settings.append(text)
-    if name is not None and Path(name).suffix == ".json":
-        plan = Recipe.from_dict(_read_json(Path(name)))
-    else:
-        plan = recipe_named(name or "default")
-    plan = plan if epochs is None else with_epochs(plan, epochs)
-    sizes = [] if size is None else [f"data.size={size}"]
-    return with_overrides(plan, [*sizes, *recipe_settings]), model_settings
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json_module.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a recipe ({error}); name a recipe.json of a run") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no recipe; name a recipe.json of a run")
-    return value
-
-
-def _fresh(model: str | None, settings: dict[str, Any]) -> "NetSpec | str":
-    """Return the name or the spec of a network to train from scratch."""
-    from convnext.models import model_spec, with_model_settings
-
-    name = model or "convnext_atto"
-    return with_model_settings(model_spec(name), settings) if settings else name
-
-
-def _loaded(
-    data: str, model: str | None, weights: str, settings: dict[str, Any], plan: "Recipe", seed: int
-) -> "tuple[Network, Preprocess]":
-    """Return a network with given weights and a head for the data's classes, and its preprocessing."""
-    import torch
-
-    from convnext.data.sources import open_source
-    from convnext.models import model_name
-    from convnext.weights import read_model
-
-    other = sorted(set(settings) - {"stem_stride"})
-    if other:
-        raise UserError(
-            f"model.{other[0]} cannot be set with --weights, which decide the network; only model.stem_stride may be, "
-            "for small pictures"
-        )
-    classes = open_source(data, val_fraction=plan.data.val_fraction).classes
-    # A replaced head is drawn here, so the seed decides it too.
-    torch.manual_seed(seed)
-    loaded = read_model(
-        weights,
-        num_classes=len(classes),
-        stem_stride=settings.get("stem_stride"),
-        head_scale=plan.regularise.head_scale,
-    )
-    found = model_name(loaded.network.spec)
-    if model is not None and found != model:
-        raise UserError(
-            f"{weights} holds {found or 'a network without a registered name'}, not {model}; "
-            "leave out --model, or name other weights"
-        )
-    note(loaded.line)
-    if loaded.labels is not None and loaded.labels != classes:
-        loaded.network.reset_head(len(classes), head_scale=plan.regularise.head_scale)
-        note("head replaced: the checkpoint tells as many classes apart, but others than the data has")
-    return loaded.network, loaded.preprocess
+    if seeds is None:
+        return train_run(plan, out=out, reporter=reporter(), world=world)
+    return train_seeds(plan, range(plan.seed, plan.seed + seeds), out=out, reporter=reporter(), world=world)
 
 
 def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
-    """Print a run's summary, or that of several seeds; leave with code 130 when the run was stopped."""
+    """Print a run's summary, or that of several seeds, or how to go on with what was stopped."""
     from convnext.run import RunResult
     from convnext.seeds import spread_text
 
     if not result.finished:
         note(result.message)
-        raise typer.Exit(130)
+        return
     assert result.summary is not None
     if json:
         print_json({"folder": str(result.folder), **result.summary})

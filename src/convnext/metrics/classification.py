@@ -8,6 +8,8 @@ from torch import Tensor
 
 from convnext.errors import UserError
 
+MOST_IN_CONFUSION = 2_000
+
 
 def topk_correct(logits: Tensor, labels: Tensor, k: int) -> Tensor:
     """Return for each picture whether its label is among the k highest logits: bool (N,).
@@ -28,14 +30,14 @@ class Scores:
     """What a classifier scored on some pictures.
 
     top1, top5: percent; top5 is None with five classes or fewer. loss: mean plain cross-entropy, nats.
-    confusion: int64 [true, predicted].
+    confusion: int64 [true, predicted]; None with more than 2,000 classes, where it would fill the memory.
     """
 
     top1: float
     top5: float | None
     loss: float
     images: int
-    confusion: Tensor
+    confusion: Tensor | None
 
 
 class ClassificationMetric:
@@ -45,9 +47,11 @@ class ClassificationMetric:
         if num_classes < 2:
             raise UserError(f"num_classes must be 2 or more, got {num_classes}")
         self.num_classes = num_classes
-        self._top5 = 0
+        self._images = self._top1 = self._top5 = 0
         self._loss = 0.0
-        self._confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self._confusion = (
+            torch.zeros(num_classes, num_classes, dtype=torch.int64) if num_classes <= MOST_IN_CONFUSION else None
+        )
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch: logits (N, classes) of any float type and device, labels int64 (N,)."""
@@ -58,20 +62,34 @@ class ClassificationMetric:
         logits, labels = logits.detach().cpu().double(), labels.cpu()
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise UserError(f"labels must be from 0 to {self.num_classes - 1}, got {labels.min()} to {labels.max()}")
-        self._confusion += confusion(labels, logits.topk(1, dim=1).indices[:, 0], self.num_classes)
+        predicted = logits.topk(1, dim=1).indices[:, 0]
+        self._images += len(labels)
+        self._top1 += int((predicted == labels).sum())
+        if self._confusion is not None:
+            self._confusion += confusion(labels, predicted, self.num_classes)
         self._loss += F.cross_entropy(logits, labels, reduction="sum").item()
         if self.num_classes > 5:
             self._top5 += int(topk_correct(logits, labels, 5).sum())
 
+    def merge(self, other: "ClassificationMetric") -> None:
+        """Add what another metric over the same classes has seen."""
+        self._images += other._images
+        self._top1 += other._top1
+        self._top5 += other._top5
+        self._loss += other._loss
+        if self._confusion is not None:
+            assert other._confusion is not None, "both count the same classes"
+            self._confusion += other._confusion
+
     def compute(self) -> Scores:
         """Return the scores so far; a UserError when no picture was shown."""
-        images = int(self._confusion.sum())
+        images = self._images
         if images == 0:
             raise UserError("there is nothing to score: not one picture was read")
         return Scores(
-            top1=100 * int(self._confusion.trace()) / images,
+            top1=100 * self._top1 / images,
             top5=100 * self._top5 / images if self.num_classes > 5 else None,
             loss=self._loss / images,
             images=images,
-            confusion=self._confusion.clone(),
+            confusion=None if self._confusion is None else self._confusion.clone(),
         )

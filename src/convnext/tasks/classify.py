@@ -11,22 +11,31 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convnext.data.loader import Batch, EvalLoader, TrainLoader
+from convnext.data.augment import keep_labels_true
+from convnext.data.erasing import erase
+from convnext.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
+from convnext.data.mixing import mix
 from convnext.data.sources import LabelSafe, Source, Split
 from convnext.errors import UserError
 from convnext.metrics.classification import ClassificationMetric, Scores
 from convnext.network import Network
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
+from convnext.train.chance import Chance
 from convnext.weights.sidecar import default_preprocess
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReadyBatch:
-    """Normalised pictures (N, C, size, size), channels last in memory, and their labels (N,), on the device."""
+    """A batch on the device.
+
+    images: normalised (N, C, size, size), channels last in memory; labels: int64 (N,).
+    targets: float (N, classes), smoothed, where pictures were mixed; else None.
+    """
 
     images: Tensor
     labels: Tensor
+    targets: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +61,10 @@ class ClassifyMetric:
         """Add the logits of a batch."""
         self._metric.update(outputs, batch.labels)
 
+    def merge(self, other: "ClassifyMetric") -> None:
+        """Add what another one has seen."""
+        self._metric.merge(other._metric)
+
     def compute(self) -> dict[str, float | int | None]:
         """Return top1 and top5 in percent (top5 None with five classes or fewer), loss and images."""
         scores = self.scores()
@@ -67,17 +80,30 @@ class ClassifyTask:
 
     preprocess  how held-out pictures are shown, and mean and std for all; it travels with the weights
     seed        decides the order of the pictures and how each is varied
+    share       which part of each batch this process gets
+    pin         keep batches where a GPU can copy them while the processor goes on
     """
 
     target = "top1"
 
-    def __init__(self, source: Source, recipe: Recipe, *, preprocess: Preprocess, seed: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        recipe: Recipe,
+        *,
+        preprocess: Preprocess,
+        seed: int,
+        share: Share = WHOLE,
+        pin: bool = False,
+    ) -> None:
         self.source = source
         self.recipe = recipe
         self.preprocess = preprocess
         self.seed = seed
         self.num_classes = len(source.classes)
         self._channels = len(preprocess.mean)
+        self._share, self._pin = share, pin
+        self._augment = keep_labels_true(recipe.augment, source.label_safe)
 
     def build(self, backbone: nn.Module) -> nn.Module:
         """Return the network with a head for the source's classes: its own where the count agrees, else a fresh one."""
@@ -112,6 +138,8 @@ class ClassifyTask:
             seed=self.seed,
             workers=data.workers,
             channels=self._channels,
+            share=self._share,
+            pin=self._pin,
         )
 
     @cached_property
@@ -120,22 +148,32 @@ class ClassifyTask:
         return EvalLoader(
             self.source.val,
             preprocess=self.preprocess,
-            batch_size=data.batch_size,
+            batch_size=min(data.batch_size, self.recipe.engine.micro_batch),
             workers=data.workers,
             channels=self._channels,
+            share=self._share,
+            pin=self._pin,
         )
 
-    def prepare(self, batch: Batch, device: torch.device, generator: torch.Generator | None) -> ReadyBatch:
-        """Bring a batch to the device and normalise it there."""
-        return ReadyBatch(
-            images=normalise(batch.images.to(device, non_blocking=True), self.preprocess),
-            labels=batch.labels.to(device, non_blocking=True),
-        )
+    def prepare(self, batch: Batch, device: torch.device, chance: Chance | None) -> ReadyBatch:
+        """Bring a batch to the device and normalise it there; in training also erase and mix, in this order."""
+        images = normalise(batch.images.to(device, non_blocking=True), self.preprocess)
+        labels = batch.labels.to(device, non_blocking=True)
+        if chance is None:
+            return ReadyBatch(images=images, labels=labels)
+        if self._augment.erasing:
+            images = erase(images, self._augment.erasing, chance.numbers, chance.tensors)
+        if not self.recipe.mix.on:
+            return ReadyBatch(images=images, labels=labels)
+        images, targets = mix(images, labels, self.num_classes, self.recipe.mix, chance.numbers)
+        return ReadyBatch(images=images, labels=labels, targets=targets)
 
     def loss(self, model: nn.Module, batch: ReadyBatch) -> Mapping[str, Tensor]:
-        """Return the cross-entropy against labels smoothed by `mix.label_smoothing`, as "total"."""
-        smoothing = self.recipe.mix.label_smoothing
-        return {"total": F.cross_entropy(model(batch.images), batch.labels, label_smoothing=smoothing)}
+        """Return the cross-entropy against mixed targets, or labels smoothed by `mix.label_smoothing`, as "total"."""
+        logits = model(batch.images)
+        if batch.targets is not None:
+            return {"total": F.cross_entropy(logits, batch.targets)}
+        return {"total": F.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.mix.label_smoothing)}
 
     def predict(self, model: nn.Module, batch: ReadyBatch) -> Tensor:
         """Return the logits (N, classes)."""

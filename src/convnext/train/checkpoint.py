@@ -1,12 +1,13 @@
-"""A run's whole state in one file: weights, average, optimizer, counters and what they belong to.
+"""A run's whole state: weights, average, optimizer, counters and what they belong to.
 
-One atomically written, hashed file means that resuming can never mix two moments of a run.
+One atomically written, hashed file (or, for a network that is spread over processes, one folder) means that resuming
+can never mix two moments of a run. The one before it is kept, and takes its place when it is damaged.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,10 @@ from convnext.files import read_tensors, write_tensors
 from convnext.train.ema import Ema
 from convnext.train.optim import optimizer_tensors, restore_optimizer
 from convnext.train.score import Weights
+from convnext.train.sharding import load_whole, own, whole
 
 FORMAT = "convnext run 1"
+LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run has come.
+    """How far a run has come, over all its processes.
 
     step, epoch       optimizer steps done; epochs done and scored
     loss_sum, images  over the epoch that is open: loss times pictures, and pictures
@@ -66,8 +69,23 @@ class Progress:
         return cls(**{**known, **sequences, "best": best})
 
 
+class Checkpoint(Protocol):
+    """A run's state to go on with, wherever it lies."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run had come."""
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """The metadata that were saved with it: spec, labels, recipe, run, ..."""
+
+    def restore(self, model: nn.Module, ema: Ema | None, optimizer: Optimizer) -> None:
+        """Put the state into a model, its average and its optimizer, in place, spread over processes or not."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Checkpoint:
+class FileCheckpoint:
     """A checkpoint in memory: state dicts of the raw and the averaged weights (None without one), and the rest."""
 
     path: Path
@@ -79,10 +97,10 @@ class Checkpoint:
 
     def restore(self, model: nn.Module, ema: Ema | None, optimizer: Optimizer) -> None:
         """Put the state into a model, its average and its optimizer, in place."""
-        model.load_state_dict(self.raw)
+        load_whole(model, self.raw)
         if ema is not None:
             assert self.ema is not None, "the recipe of the file says whether there is an average"
-            ema.model.load_state_dict(self.ema)
+            load_whole(ema.model, self.ema)
         restore_optimizer(model, optimizer, self.optimizer)
 
 
@@ -94,27 +112,39 @@ def save_checkpoint(
     optimizer: Optimizer | None,
     progress: Progress,
     description: Mapping[str, Any],
+    keep: Path | None = None,
+    write: bool = True,
 ) -> None:
     """Write a checkpoint: `description` is the metadata beside the counters, by name (spec, labels, recipe, ...).
+
+    keep   where the file that is there now goes
+    write  False in all processes but one: weights that are spread are gathered by all of them
 
     UserError when a weight is not a finite number or the file cannot be written; the old file then stays.
     """
     require_finite(model, path)
+    tensors = {name: whole(tensor) for name, tensor in run_tensors(model, ema, optimizer).items()}
+    if write:
+        write_tensors(path, tensors, {**description, "format": FORMAT, "progress": progress.to_dict()}, keep=keep)
+
+
+def run_tensors(model: nn.Module, ema: Ema | None, optimizer: Optimizer | None) -> dict[str, Tensor]:
+    """Return everything of a run that is a tensor, by the names under which it is saved."""
     tensors = {f"raw.{name}": tensor for name, tensor in model.state_dict().items()}
     if ema is not None:
         tensors |= {f"ema.{name}": tensor for name, tensor in ema.model.state_dict().items()}
     if optimizer is not None:
         tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer_tensors(model, optimizer).items()}
-    write_tensors(path, tensors, {**description, "format": FORMAT, "progress": progress.to_dict()})
+    return tensors
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> FileCheckpoint:
     """Read a checkpoint; UserError when it is missing, damaged or not one of a run."""
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise UserError(f"{path} holds weights but no run to go on with; a run's checkpoint is its last.safetensors")
+        raise UserError(f"{path} holds weights but no run to go on with; a run's checkpoint is its {LAST}")
     ema = _part(tensors, "ema.")
-    return Checkpoint(
+    return FileCheckpoint(
         path=path,
         raw=_part(tensors, "raw."),
         ema=ema or None,
@@ -126,7 +156,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def require_finite(model: nn.Module, path: Path) -> None:
     """Raise UserError when a weight is NaN or infinite, so that no such state replaces a good checkpoint."""
-    floats = [value.detach() for value in model.state_dict().values() if value.is_floating_point()]
+    floats = [own(value.detach()) for value in model.state_dict().values() if value.is_floating_point()]
     # The sum of absolute values is finite exactly when all of them are, short of an overflow.
     norms = torch.stack([norm.float() for norm in torch._foreach_norm(floats, 1)])
     if not bool(torch.isfinite(norms).all()):

@@ -10,8 +10,13 @@ from convnext.errors import UserError
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of that name; "auto" is the first of CUDA, MPS and CPU that is there."""
+def choose_device(name: str = "auto", local_rank: int | None = None) -> torch.device:
+    """Return the device of that name; "auto" is the first of CUDA, MPS and CPU that is there.
+
+    local_rank: of several processes on this machine each takes the GPU of its number.
+    """
+    if name in ("auto", "cuda") and local_rank is not None and torch.cuda.is_available():
+        return torch.device("cuda", local_rank % torch.cuda.device_count())
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

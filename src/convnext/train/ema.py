@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from convnext.train.sharding import own
+
 LONGEST_DECAY = 0.9999
 HORIZON_SHARE = 10
 
@@ -22,30 +24,37 @@ def ema_decay(decay: float | Literal["auto"], steps: int) -> float:
 
 
 class Ema:
-    """A copy of a model that follows it: floating-point parameters and buffers averaged, the others copied.
+    """A model that follows another one: floating-point parameters and buffers averaged, the others copied.
 
-    The copy is a module of its own, so that scoring it never touches the weights in training.
+    The average is a module of its own, so that scoring it never touches the weights in training. `average` is a copy of
+    the model from `average_of`, for those who spread both over processes first.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, average: nn.Module | None = None) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.model = average_of(model) if average is None else average
         # One lerp per element type, because a foreach call over mixed types falls back to a slow loop.
         self._averaged: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
         self._copied: list[tuple[Tensor, Tensor]] = []
         live = model.state_dict(keep_vars=True)
-        for name, average in self.model.state_dict(keep_vars=True).items():
-            if average.is_floating_point():
-                averages, values = self._averaged.setdefault(average.dtype, ([], []))
-                averages.append(average)
-                values.append(live[name])
+        for name, tensor in self.model.state_dict(keep_vars=True).items():
+            follower, leader = own(tensor.detach()), own(live[name].detach())
+            if tensor.is_floating_point():
+                followers, leaders = self._averaged.setdefault(tensor.dtype, ([], []))
+                followers.append(follower)
+                leaders.append(leader)
             else:
-                self._copied.append((average, live[name]))
+                self._copied.append((follower, leader))
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the average by one step: average += (1 - decay) * (value - average)."""
-        for averages, values in self._averaged.values():
-            torch._foreach_lerp_(averages, values, 1 - self.decay)
-        for average, value in self._copied:
-            average.copy_(value)
+        for followers, leaders in self._averaged.values():
+            torch._foreach_lerp_(followers, leaders, 1 - self.decay)
+        for follower, leader in self._copied:
+            follower.copy_(leader)
+
+
+def average_of(model: nn.Module) -> nn.Module:
+    """Return a copy of a model to hold its average: in evaluation mode, without gradients."""
+    return copy.deepcopy(model).requires_grad_(False).eval()

@@ -36,9 +36,18 @@ class Journal:
                     raise UserError(f"{self.path} line {number} is not JSON; remove the line to go on") from None
         return rows
 
-    def cut(self, *, step: int, epoch: int) -> None:
-        """Drop what was logged after that step and epoch, so that a resumed run logs it again just once."""
-        kept = [
-            row for row in self.rows() if row["step"] <= step and not (row["kind"] == "epoch" and row["epoch"] > epoch)
-        ]
+    def go_on(self, *, step: int, epoch: int) -> None:
+        """Drop what was logged after that step and epoch, so that a resumed run logs it again just once.
+
+        A row of kind "resume" takes its place: from which step the run goes on, and how many logged ones were lost.
+        """
+        rows = self.rows()
+        kept = [row for row in rows if row["kind"] == "resume" or _is_known(row, step, epoch)]
+        if rows:
+            lost = max([0, *(row["step"] - step for row in rows if row["kind"] != "resume")])
+            kept.append({"kind": "resume", "step": step, "epoch": epoch + 1, "lost_steps": lost})
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _is_known(row: dict[str, Any], step: int, epoch: int) -> bool:
+    return row["step"] <= step and not (row["kind"] == "epoch" and row["epoch"] > epoch)

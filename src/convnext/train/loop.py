@@ -1,31 +1,32 @@
-"""The training loop: fetch, prepare, loss, step, average, score, save. It knows the Task protocol and no task."""
+"""The training loop: fetch, step, log, score, save. It knows the Task protocol and no task."""
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from convnext.errors import UserError
 from convnext.recipe import Recipe
-from convnext.train.chance import private_randomness, step_seeds
-from convnext.train.checkpoint import Best, Checkpoint, Progress, save_checkpoint
-from convnext.train.device import autocast
-from convnext.train.ema import Ema, ema_decay
+from convnext.train.chance import private_randomness
+from convnext.train.checkpoint import BEST, LAST, PREVIOUS, Best, Checkpoint, Progress, save_checkpoint
+from convnext.train.distributed import OtherProcessError
+from convnext.train.engine import Engine, NotFiniteError, Place
 from convnext.train.journal import Journal
-from convnext.train.optim import build_optimizer, parameter_groups, set_learning_rate
 from convnext.train.progress import Reporter, RunStart, StepReport
-from convnext.train.schedule import learning_rate, warmup_steps
 from convnext.train.score import Weights, score
+from convnext.train.sharded import LAST_FOLDER, PREVIOUS_FOLDER, forget_other_form, save_sharded
+from convnext.train.sharding import is_spread
 from convnext.train.signals import Stopped, StopRequest
 from convnext.train.task import BatchT, ReadyT, Task
+from convnext.train.track import Tracker, open_trackers
 
-LAST, BEST, LOG = "last.safetensors", "best.safetensors", "log.jsonl"
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+LOG = "log.jsonl"
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +36,17 @@ class Settings:
     folder       where checkpoints and log go
     title        the line that opens the report
     seed         decides every step's randomness
-    log_every    steps between lines of the log; a GPU is waited for only then
+    place        device, precision, and which of several processes this is
     description  metadata of the checkpoints, by name
+    track        services that follow the run: tensorboard, wandb
     """
 
     folder: Path
     title: str
     seed: int
-    device: torch.device
-    precision: Literal["float32", "bfloat16"]
-    log_every: int
+    place: Place
     description: Mapping[str, Any]
+    track: tuple[str, ...] = ()
 
 
 class Trainer(Generic[BatchT, ReadyT]):
@@ -61,31 +62,21 @@ class Trainer(Generic[BatchT, ReadyT]):
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self.task, self.recipe, self.settings, self.reporter = task, recipe, settings, reporter
-        self.model = model.to(settings.device)
-        self.batches = task.train_batches()
-        self.steps_per_epoch = self.batches.steps_per_epoch
-        self.epochs = recipe.schedule.epochs
-        self.steps = self.epochs * self.steps_per_epoch
-        self.warmup_steps = warmup_steps(recipe.schedule.warmup_epochs, self.steps_per_epoch)
+        self.world = settings.place.world
+        self.engine = Engine(task, model, recipe, settings.place, settings.seed)
+        self.epochs, self.steps = recipe.schedule.epochs, self.engine.steps
         self.journal = Journal(settings.folder / LOG)
-        self.optimizer = build_optimizer(
-            self.model, parameter_groups(self.model, recipe.optim.weight_decay), recipe.optim
-        )
-        decay = recipe.ema.decay
-        self.ema = None if decay is None else Ema(self.model, ema_decay(decay, self.steps))
         self.progress = Progress()
         if checkpoint is not None:
-            checkpoint.restore(self.model, self.ema, self.optimizer)
+            checkpoint.restore(self.engine.model, self.engine.ema, self.engine.optimizer)
             self.progress = checkpoint.progress
+        self._spread = is_spread(self.engine.model)
         self.best_of = self._weights_that_choose()
-        # BatchNorm has no variance to divide by when only one picture of a batch could be read.
-        self.fewest = 2 if any(isinstance(layer, BATCH_NORMS) for layer in self.model.modules()) else 1
-        # float64 holds the sum exactly enough; MPS has none.
-        exact = torch.float32 if settings.device.type == "mps" else torch.float64
-        self._loss_sum = torch.tensor(self.progress.loss_sum, dtype=exact, device=settings.device)
-        self._generator = torch.Generator(settings.device)
-        self._clock = self._lap = time.perf_counter()
+        self._tally = _Tally(self.progress if self.world.first else Progress(), settings.place.device)
+        self._unreadable: dict[str, str] = {}
+        self._clock = self._lap = self._saved = time.perf_counter()
         self._logged = self.progress.images_seen, self.progress.train_seconds
+        self._trackers: list[Tracker] = []
         self._stop = StopRequest()
 
     @property
@@ -99,20 +90,34 @@ class Trainer(Generic[BatchT, ReadyT]):
         UserError when the loss stops being a number or a file cannot be written; last.safetensors is then the last
         good state.
         """
-        self._begin()
         try:
-            with private_randomness(self.settings.device), self._stop:
+            self._begin()
+            with private_randomness(self.settings.place.device), self._stop:
                 while self.progress.epoch < self.epochs:
                     self._epoch()
         except Stopped:
             self._save_last()
             return False
         finally:
+            for tracker in self._trackers:
+                tracker.close()
             self.reporter.stop()
         return True
 
     def _begin(self) -> None:
         progress = self.progress
+        self._clock = time.perf_counter()
+        with self.world.together():
+            if self.world.first:
+                self.journal.go_on(step=progress.step, epoch=progress.epoch)
+                self._trackers = open_trackers(
+                    self.settings.track,
+                    self.settings.folder,
+                    title=self.settings.folder.name,
+                    config=self.settings.description,
+                    first_step=progress.step,
+                    warn=self.reporter.warn,
+                )
         self.reporter.start(
             RunStart(
                 title=self.settings.title,
@@ -123,94 +128,74 @@ class Trainer(Generic[BatchT, ReadyT]):
                 target=self.task.target,
             )
         )
-        self._clock = time.perf_counter()
-        self.journal.cut(step=progress.step, epoch=progress.epoch)
         if progress.step == 0:
             self._save_last()
+        self._saved = time.perf_counter()
 
     def _epoch(self) -> None:
-        self.model.train()
+        self.engine.model.train()
         self._lap = time.perf_counter()
         epoch = self.progress.epoch
-        done = self.progress.step - epoch * self.steps_per_epoch
-        for batch in self.batches.epoch(epoch, done):
-            self._step(batch)
-            if self._stop.requested:
-                raise Stopped
-        assert self.progress.step == (epoch + 1) * self.steps_per_epoch, "the loader gave too few batches"
+        done = self.progress.step - epoch * self.engine.steps_per_epoch
+        for batches in self.engine.epoch(epoch, done):
+            self._step(batches)
+            self._stop_or_save()
         # A GPU may still be working through the last steps; their time belongs to training, not to scoring.
-        self._loss_sum.item()
+        self._tally.loss_sum.item()
         waited = time.perf_counter() - self._lap
         self.progress = replace(self.progress, train_seconds=self.progress.train_seconds + waited)
         self._end_epoch()
 
-    def _step(self, batch: BatchT) -> None:
+    def _step(self, batches: Iterable[BatchT]) -> None:
         progress = self.progress
-        lr = self._learning_rate()
-        loss: Tensor | None = None
-        count = len(batch.indices)
-        if count >= self.fewest:
-            loss = self._optimize(batch, lr)
-            self._loss_sum += loss * count
-        else:
-            count = 0
-        self._warn_of(batch.unreadable)
+        lr = self.engine.learning_rate(progress.step)
+        try:
+            step = self.engine.step(self._noting_unreadable(batches), progress.step)
+        except NotFiniteError as error:
+            raise UserError(self._not_finite(error.loss, progress.step + 1)) from error
+        self._tally.add(step.loss_sum, step.pictures)
         # From one step's end to the next, so that waiting for pictures counts too.
         now = time.perf_counter()
         self.progress = replace(
-            self.progress,
-            step=progress.step + 1,
-            images=progress.images + count,
-            images_seen=progress.images_seen + count,
-            train_seconds=progress.train_seconds + now - self._lap,
+            progress, step=progress.step + 1, train_seconds=progress.train_seconds + now - self._lap
         )
         self._lap = now
-        self._report(loss, lr)
+        self._report(step.loss_sum, step.pictures, lr)
 
-    def _optimize(self, batch: BatchT, lr: float) -> Tensor:
-        model_seed, task_seed = step_seeds(self.settings.seed, self.progress.step)
-        torch.manual_seed(model_seed)
-        self._generator.manual_seed(task_seed)
-        set_learning_rate(self.optimizer, lr)
-        ready = self.task.prepare(batch, self.settings.device, self._generator)
-        with autocast(self.settings.device, self.settings.precision):
-            total = self.task.loss(self.model, ready)["total"]
-        loss = total.detach()
-        if self.settings.device.type == "cpu":
-            self._require_finite(loss, self.progress.step + 1)
-        total.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
-            self.ema.update()
-        return loss
+    def _noting_unreadable(self, batches: Iterable[BatchT]) -> Iterator[BatchT]:
+        for batch in batches:
+            self._unreadable.update(batch.unreadable)
+            yield batch
 
-    def _learning_rate(self) -> float:
-        return learning_rate(
-            self.progress.step,
-            steps=self.steps,
-            warmup_steps=self.warmup_steps,
-            lr=self.recipe.optim.lr,
-            min_lr=self.recipe.schedule.min_lr,
-        )
+    def _stop_or_save(self) -> None:
+        """Do what any process wants: stop, or save because the last time is long ago."""
+        due = time.perf_counter() - self._saved >= 60 * self.recipe.engine.save_minutes
+        stop, save = self.world.agree(self._stop.requested, due)
+        if stop:
+            raise Stopped
+        # The end of an epoch saves anyway.
+        if save and self.progress.step % self.engine.steps_per_epoch:
+            self._save_last()
 
-    def _report(self, loss: Tensor | None, lr: float) -> None:
-        progress = self.progress
-        logged = progress.step % self.settings.log_every == 0 or progress.step % self.steps_per_epoch == 0
+    def _report(self, loss_sum: Tensor, pictures: int, lr: float) -> None:
+        step = self.progress.step
+        logged = step % self.recipe.engine.log_every == 0 or step % self.engine.steps_per_epoch == 0
         # Reading the loss waits for a GPU, so between lines of the log it is read on the CPU only.
-        if not logged and self.settings.device.type != "cpu":
+        if not logged and (self.settings.place.device.type != "cpu" or self.world.size > 1):
             return
-        self._require_finite(self._loss_sum, progress.step)
+        total, count = self.world.total(loss_sum.item(), pictures)
+        self._update_counts()
         report = StepReport(
-            epoch=progress.epoch + 1,
-            step=progress.step,
-            loss=None if loss is None else loss.item(),
+            epoch=self.progress.epoch + 1,
+            step=step,
+            loss=total / count if count else None,
             lr=lr,
             images_per_second=self._images_per_second(),
         )
+        self._tell_unreadable()
         self.reporter.step(report)
         if logged:
-            self.journal.write(
+            self._write(
                 {
                     "kind": "step",
                     "step": report.step,
@@ -222,6 +207,13 @@ class Trainer(Generic[BatchT, ReadyT]):
             )
             self._logged = self.progress.images_seen, self.progress.train_seconds
 
+    def _write(self, row: dict[str, Any]) -> None:
+        """Write a row of the log and send it on to the trackers."""
+        if self.world.first:
+            self.journal.write(row)
+            for tracker in self._trackers:
+                tracker.log(row)
+
     def _images_per_second(self) -> float:
         """Return the speed since the last line of the log, or over the whole run where there is none."""
         images, seconds = self._logged
@@ -230,23 +222,34 @@ class Trainer(Generic[BatchT, ReadyT]):
             since = self.progress.images_seen, self.progress.train_seconds
         return since[0] / max(since[1], 1e-9)
 
-    def _require_finite(self, loss: Tensor, step: int) -> None:
-        if math.isfinite(loss.item()):
-            return
+    def _update_counts(self) -> None:
+        """Bring the sums over all processes into `progress`; UserError when the loss is no number any more."""
+        loss_sum, images, images_seen = self.world.total(*self._tally.values())
+        if not math.isfinite(loss_sum):
+            text = self._not_finite(loss_sum, self.progress.step)
+            raise UserError(text) if self.world.first else OtherProcessError(text)
+        self.progress = replace(self.progress, loss_sum=loss_sum, images=int(images), images_seen=int(images_seen))
+
+    def _not_finite(self, loss: float, step: int) -> str:
         last = self.settings.folder / LAST
-        raise UserError(
-            f"the loss became {loss.item()} in epoch {self.progress.epoch + 1} by step {step} of {self.steps}, "
-            f"learning rate {self._learning_rate():.3g}; the last good checkpoint is {last}. "
+        return (
+            f"the loss became {loss} in epoch {self.progress.epoch + 1} by step {step} of {self.steps}, "
+            f"learning rate {self.engine.learning_rate(self.progress.step):.3g}; the last good checkpoint is {last}. "
             "Start again with a lower optim.lr or a longer schedule.warmup_epochs"
         )
 
-    def _warn_of(self, unreadable: Mapping[str, str]) -> None:
-        for name, reason in unreadable.items():
-            if name not in self.progress.unreadable:
-                self.progress = replace(self.progress, unreadable=(*self.progress.unreadable, name))
-                self.reporter.warn(f"left out: {reason if name in reason else f'{name}: {reason}'}")
+    def _tell_unreadable(self) -> None:
+        if self.world.size == 1 and not self._unreadable:
+            return
+        for reasons in self.world.gather(self._unreadable):
+            for name, reason in reasons.items():
+                if name not in self.progress.unreadable:
+                    self.progress = replace(self.progress, unreadable=(*self.progress.unreadable, name))
+                    self.reporter.warn(f"left out: {reason if name in reason else f'{name}: {reason}'}")
+        self._unreadable.clear()
 
     def _end_epoch(self) -> None:
+        self._update_counts()
         scores = self._score()
         progress = self.progress
         chosen = scores[self.best_of]
@@ -258,7 +261,7 @@ class Trainer(Generic[BatchT, ReadyT]):
             "kind": "epoch",
             "epoch": progress.epoch + 1,
             "step": progress.step,
-            "train_loss": self._loss_sum.item() / progress.images if progress.images else None,
+            "train_loss": progress.loss_sum / progress.images if progress.images else None,
             "images_per_second": round(progress.images_seen / max(progress.train_seconds, 1e-9), 1),
             "seconds": round(self._seconds(), 3),
             **scores,
@@ -267,40 +270,45 @@ class Trainer(Generic[BatchT, ReadyT]):
         self.progress = replace(
             progress,
             epoch=progress.epoch + 1,
-            loss_sum=0.0,
-            images=0,
             best=Best(epoch=progress.epoch + 1, weights=self.best_of, value=value) if is_best else progress.best,
             history=(*progress.history, row),
         )
-        self._loss_sum.zero_()
+        self._tally.new_epoch()
         self._write_epoch(row)
 
     def _write_epoch(self, row: dict[str, Any]) -> None:
         """Write best, log and last in this order: whatever a kill leaves behind, last goes on and makes the rest."""
         if row["best"]:
             self._save(BEST, with_optimizer=False, metrics=row[self.best_of])
-        self.journal.write(row)
+        self._write(row)
         self._save_last()
         self.reporter.epoch(row)
 
     def _score(self) -> dict[str, dict[str, Any] | None]:
-        models: dict[Weights, nn.Module] = {"raw": self.model}
-        if self.ema is not None:
-            models["ema"] = self.ema.model
+        place = self.settings.place
         scores = score(
             self.task,
-            models,
-            self._stop.until_requested(self.task.val_batches()),
-            device=self.settings.device,
-            precision=self.settings.precision,
+            self.engine.models(),
+            self._unless_stopped(self.task.val_batches()),
+            device=place.device,
+            precision=place.precision,
+            world=self.world,
         )
-        self._warn_of(scores["raw"].unreadable)
+        self._unreadable.update(scores["raw"].unreadable)
+        self._tell_unreadable()
         return {"raw": None, "ema": None} | {name: dict(scored.values) for name, scored in scores.items()}
+
+    def _unless_stopped(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
+        """Yield the items, of which all processes have equally many; raise Stopped once a signal came to any."""
+        for item in items:
+            if any(self.world.agree(self._stop.requested)):
+                raise Stopped
+            yield item
 
     def _weights_that_choose(self) -> Weights:
         wanted = self.recipe.evaluate.weights
         if wanted == "auto":
-            return "raw" if self.ema is None else "ema"
+            return "raw" if self.engine.ema is None else "ema"
         return wanted
 
     def _seconds(self) -> float:
@@ -309,16 +317,61 @@ class Trainer(Generic[BatchT, ReadyT]):
     def _save_last(self) -> None:
         metrics = self.progress.history[-1][self.best_of] if self.progress.history else {}
         self._save(LAST, with_optimizer=True, metrics=metrics)
+        self._saved = time.perf_counter()
 
     def _save(self, name: str, *, with_optimizer: bool, metrics: Mapping[str, Any]) -> None:
-        self._require_finite(self._loss_sum, self.progress.step)
-        self.progress = replace(self.progress, seconds=self._seconds(), loss_sum=self._loss_sum.item())
+        self._update_counts()
+        self.progress = replace(self.progress, seconds=self._seconds())
         self._clock = time.perf_counter()
-        save_checkpoint(
-            self.settings.folder / name,
-            model=self.model,
-            ema=self.ema,
-            optimizer=self.optimizer if with_optimizer else None,
-            progress=self.progress,
-            description={**self.settings.description, "weights": self.best_of, "metrics": dict(metrics)},
-        )
+        folder, engine = self.settings.folder, self.engine
+        description = {**self.settings.description, "weights": self.best_of, "metrics": dict(metrics)}
+        if name == LAST and self._spread:
+            save_sharded(
+                folder / LAST_FOLDER,
+                model=engine.model,
+                ema=engine.ema,
+                optimizer=engine.optimizer,
+                progress=self.progress,
+                description=description,
+                keep=folder / PREVIOUS_FOLDER,
+                world=self.world,
+            )
+        else:
+            with self.world.together():
+                save_checkpoint(
+                    folder / name,
+                    model=engine.model,
+                    ema=engine.ema,
+                    optimizer=engine.optimizer if with_optimizer else None,
+                    progress=self.progress,
+                    description=description,
+                    keep=folder / PREVIOUS if name == LAST else None,
+                    write=self.world.first,
+                )
+        if name == LAST and self.world.first:
+            forget_other_form(folder, spread=self._spread)
+
+
+class _Tally:
+    """Sums over this process's pictures since the epoch began, and their number since the run began."""
+
+    def __init__(self, progress: Progress, device: torch.device) -> None:
+        # float64 holds the sum exactly enough; MPS has none.
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        self.loss_sum = torch.tensor(progress.loss_sum, dtype=exact, device=device)
+        self.images, self.images_seen = progress.images, progress.images_seen
+
+    def add(self, loss_sum: Tensor, pictures: int) -> None:
+        """Add a step."""
+        self.loss_sum += loss_sum
+        self.images += pictures
+        self.images_seen += pictures
+
+    def values(self) -> tuple[float, int, int]:
+        """Return loss sum, pictures of the epoch and pictures of the run; this waits for a GPU."""
+        return self.loss_sum.item(), self.images, self.images_seen
+
+    def new_epoch(self) -> None:
+        """Begin an epoch."""
+        self.loss_sum.zero_()
+        self.images = 0

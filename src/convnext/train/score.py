@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from convnext.train.device import autocast
-from convnext.train.task import BatchT, Metric, ReadyT, Task
+from convnext.train.distributed import ALONE, World
+from convnext.train.sharding import is_spread
+from convnext.train.task import BatchT, HostBatch, Metric, ReadyT, Task
 
 Weights = Literal["raw", "ema"]
 # In the position of a mapping's key a type must fit exactly, so a caller may name any of the weights it has.
@@ -37,29 +39,60 @@ def score(
     *,
     device: torch.device,
     precision: Literal["float32", "bfloat16"] = "float32",
+    world: World = ALONE,
 ) -> dict[NameT, Score[ReadyT]]:
     """Score models by name ("raw", "ema") in one pass over the batches.
 
     The models are on `device`; they are scored in evaluation mode and are afterwards in the mode they were in.
+    Of several processes each gives its own batches, and all return the score of all pictures.
     UserError when not one picture could be read.
     """
-    metrics = {name: task.metric() for name in models}
-    unreadable: dict[str, str] = {}
-    seen: set[int] = set()
+    part: _Part[NameT, ReadyT] = _Part({name: task.metric() for name in models})
+    # A network that is spread over processes needs all of them at each pass, be it for no picture.
+    always = any(is_spread(model) for model in models.values())
     with _evaluating(models.values()), torch.inference_mode(), autocast(device, precision):
         for batch in batches:
-            unreadable.update(batch.unreadable)
-            indices = batch.indices.tolist()
-            assert len(set(indices)) == len(indices) and seen.isdisjoint(indices), "a picture came twice"
-            seen.update(indices)
-            if not indices:
-                continue
-            ready = task.prepare(batch, device, None)
-            for name, model in models.items():
-                metrics[name].update(task.predict(model, ready), ready)
+            if part.note(batch) or always:
+                ready = task.prepare(batch, device, None)
+                for name, model in models.items():
+                    outputs = task.predict(model, ready)
+                    if len(batch.indices):
+                        part.metrics[name].update(outputs, ready)
+    # In the order of the ranks, so that every process comes to the same last bit.
+    whole, *others = world.gather(part)
+    for other in others:
+        whole.add(other)
     return {
-        name: Score(values=metric.compute(), metric=metric, unreadable=unreadable) for name, metric in metrics.items()
+        name: Score(values=metric.compute(), metric=metric, unreadable=whole.unreadable)
+        for name, metric in whole.metrics.items()
     }
+
+
+class _Part(Generic[NameT, ReadyT]):
+    """What one process has scored."""
+
+    def __init__(self, metrics: dict[NameT, Metric[ReadyT]]) -> None:
+        self.metrics = metrics
+        self.unreadable: dict[str, str] = {}
+        self.seen: set[int] = set()
+
+    def note(self, batch: HostBatch) -> bool:
+        """Take down which pictures a batch holds, and tell whether it holds any."""
+        indices = batch.indices.tolist()
+        self._see(set(indices), len(indices))
+        self.unreadable.update(batch.unreadable)
+        return bool(indices)
+
+    def add(self, other: "_Part[NameT, ReadyT]") -> None:
+        """Add what another process has scored."""
+        self._see(other.seen, len(other.seen))
+        self.unreadable.update(other.unreadable)
+        for name, metric in other.metrics.items():
+            self.metrics[name].merge(metric)
+
+    def _see(self, indices: set[int], count: int) -> None:
+        assert len(indices) == count and self.seen.isdisjoint(indices), "a picture came twice"
+        self.seen |= indices
 
 
 @contextmanager

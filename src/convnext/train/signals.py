@@ -3,11 +3,9 @@
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
-ItemT = TypeVar("ItemT")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -38,13 +36,6 @@ class StopRequest:
     def requested(self) -> bool:
         """Whether a signal has come."""
         return self.signal_name is not None
-
-    def until_requested(self, items: Iterable[ItemT]) -> Iterator[ItemT]:
-        """Yield the items; raise Stopped before the next one once a signal has come."""
-        for item in items:
-            if self.requested:
-                raise Stopped
-            yield item
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:

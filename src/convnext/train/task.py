@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from convnext.train.chance import Chance
+
 
 class HostBatch(Protocol):
     """What a loader yields: at least which pictures it holds and which it could not read."""
@@ -49,6 +51,9 @@ class Metric(Protocol[ReadyT_contra]):
     def update(self, outputs: Any, batch: ReadyT_contra) -> None:
         """Add what `Task.predict` returned for a prepared batch."""
 
+    def merge(self, other: Any) -> None:
+        """Add what another metric of this kind has seen: another process's share of the pictures."""
+
     def compute(self) -> Mapping[str, float | int | None]:
         """Return the score by name: plain numbers."""
 
@@ -72,11 +77,11 @@ class Task(Protocol[BatchT, ReadyT]):
     def val_batches(self) -> Iterable[BatchT]:
         """Return the held-out batches, each picture exactly once."""
 
-    def prepare(self, batch: BatchT, device: torch.device, generator: torch.Generator | None) -> ReadyT:
+    def prepare(self, batch: BatchT, device: torch.device, chance: Chance | None) -> ReadyT:
         """Bring a batch to the device and into the form that the model takes.
 
-        In training `generator` lies on the device and is seeded by the step alone, for whatever is drawn there; in
-        scoring it is None and nothing may be drawn.
+        In training `chance` follows from the seed, the step, the process and the micro-batch alone, for whatever is
+        drawn here; in scoring it is None and nothing may be drawn.
         """
 
     def loss(self, model: nn.Module, batch: ReadyT) -> Mapping[str, Tensor]:

@@ -1,0 +1,154 @@
+"""From the options of a command to the plan of a run: which recipe, which network, which weights."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from convnext.cli.console import note
+from convnext.errors import UserError
+
+if TYPE_CHECKING:
+    from convnext.network import Network
+    from convnext.plan import RunPlan
+    from convnext.preprocess import Preprocess
+    from convnext.recipe import Recipe
+    from convnext.spec import NetSpec
+    from convnext.weights import Loaded
+    from convnext.weights.statedict import WeightsChoice
+
+MODEL = "convnext_atto"
+
+
+def make_plan(
+    data: str,
+    *,
+    model: str | None,
+    recipe: str | None,
+    weights: str | None,
+    epochs: int | None,
+    size: int | None,
+    settings: Sequence[str],
+    seed: int,
+    device: str,
+    track: Sequence[str] = (),
+    quiet: bool = False,
+) -> "RunPlan":
+    """Return the plan that the options of `convnext train` and `convnext doctor` ask for.
+
+    quiet  say nothing of the weights that were read
+    """
+    from convnext.plan import RunPlan
+
+    recipe_settings, model_settings = _sorted(settings)
+    name = model or (MODEL if weights is None else _model_in(weights))
+    plan = _recipe(recipe, name, epochs, size, recipe_settings, pretrained=weights is not None)
+    preprocess: Preprocess | None = None
+    network: NetSpec | Network | str
+    if weights is None:
+        network = _fresh(model or MODEL, model_settings)
+    else:
+        network, preprocess = _loaded(data, model, weights, model_settings, plan, seed, quiet=quiet)
+    return RunPlan(
+        data=data,
+        model=network,
+        recipe=plan,
+        seed=seed,
+        preprocess=preprocess,
+        device=device,
+        track=tuple(track),
+    )
+
+
+def _sorted(settings: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Return the settings of the recipe as they are, and those of the model by name."""
+    from convnext.setting import read_setting
+
+    model_settings: dict[str, Any] = {}
+    recipe_settings: list[str] = []
+    for text in settings:
+        leaf, value = read_setting(text)
+        if leaf.startswith("model."):
+            model_settings[leaf.removeprefix("model.")] = value
+        else:
+            recipe_settings.append(text)
+    return recipe_settings, model_settings
+
+
+def _recipe(
+    name: str | None, model: str | None, epochs: int | None, size: int | None, settings: list[str], *, pretrained: bool
+) -> "Recipe":
+    from convnext.recipe import with_epochs, with_overrides
+    from convnext.recipe_files import open_recipe
+
+    plan = open_recipe(name or "default", model, pretrained=pretrained)
+    plan = plan if epochs is None else with_epochs(plan, epochs)
+    sizes = [] if size is None else [f"data.size={size}"]
+    return with_overrides(plan, [*sizes, *settings])
+
+
+def _model_in(weights: str) -> str | None:
+    """Return the registered name of the network that some weights belong to."""
+    from convnext.models import model_name
+    from convnext.weights import read_model
+
+    # With some number of classes, because a file without a head does not tell.
+    return model_name(read_model(weights, num_classes=2).network.spec)
+
+
+def _fresh(model: str, settings: dict[str, Any]) -> "NetSpec | str":
+    """Return the name or the spec of a network to train from scratch."""
+    from convnext.models import model_spec, with_model_settings
+
+    return with_model_settings(model_spec(model), settings) if settings else model
+
+
+def _loaded(
+    data: str,
+    model: str | None,
+    weights: str,
+    settings: dict[str, Any],
+    plan: "Recipe",
+    seed: int,
+    *,
+    quiet: bool,
+) -> "tuple[Network, Preprocess]":
+    """Return a network with given weights and a head for the data's classes, and its preprocessing."""
+    import torch
+
+    from convnext.data.sources import open_source
+    from convnext.models import model_name
+    from convnext.weights import read_model
+
+    other = sorted(set(settings) - {"stem_stride"})
+    if other:
+        raise UserError(
+            f"model.{other[0]} cannot be set with --weights, which decide the network; only model.stem_stride may be, "
+            "for small pictures"
+        )
+    say = (lambda text: None) if quiet else note
+    classes = open_source(data, val_fraction=plan.data.val_fraction, note=say).classes
+
+    def read(choice: "WeightsChoice") -> "Loaded":
+        # A replaced head is drawn here, so the seed decides it too.
+        torch.manual_seed(seed)
+        return read_model(
+            weights,
+            weights=choice,
+            classes=classes,
+            stem_stride=settings.get("stem_stride"),
+            head_scale=plan.regularise.head_scale,
+        )
+
+    try:
+        loaded = read(plan.regularise.start)
+    except UserError:
+        # The recipe chooses only where a file holds two sets; whatever else is wrong with it is said again.
+        loaded = read("auto")
+    found = model_name(loaded.network.spec)
+    if model is not None and found != model:
+        raise UserError(
+            f"{weights} holds {found or 'a network without a registered name'}, not {model}; "
+            "leave out --model, or name other weights"
+        )
+    if not quiet:
+        note(loaded.line)
+    return loaded.network, loaded.preprocess

@@ -1,0 +1,68 @@
+"""The train command under torchrun: started again after a process died, and one sentence for a mistake."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(*arguments: str, restarts: int = 0) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    return [*launcher, "--max-restarts", str(restarts), "-m", "convnext", "train", *arguments]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    for name, level in (("dark", 70), ("light", 190)):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.clip(level + generator.integers(-40, 41, (16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.mark.skipif(shutil.which("pgrep") is None, reason="finds the processes of torchrun with pgrep")
+def test_processes_that_are_started_again_go_on_from_the_last_checkpoint(pictures: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    settings = ["data.batch_size=4", "data.workers=0", "engine.save_minutes=0", "engine.log_every=1"]
+    settings += ["model.depths=1,1", "model.width=8", "model.stem_stride=2"]
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    with (tmp_path / "output.txt").open("w") as output:
+        process = subprocess.Popen(
+            command(str(pictures), *("--size", "16", "--epochs", "30", "--out", str(run)), *flags, restarts=1),
+            env=ENVIRONMENT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        log = run / "log.jsonl"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (log.exists() and log.read_text().count('"step"') > 20):
+            time.sleep(0.1)
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(found.stdout.split()[-1]), signal.SIGKILL)
+        assert process.wait(timeout=120) == 0, (tmp_path / "output.txt").read_text()[-3000:]
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    (resumed,) = [row for row in rows if row["kind"] == "resume"]
+    assert 0 < resumed["step"] < 240 and resumed["lost_steps"] <= 1
+    # Nothing is missing from the log and nothing is there twice.
+    assert [row["step"] for row in rows if row["kind"] == "step"] == list(range(1, 241))
+    assert json.loads((run / "summary.json").read_text())["processes"] == 2
+
+
+def test_a_mistake_is_one_sentence_of_one_process(pictures: Path, tmp_path: Path) -> None:
+    wrong = [str(pictures), "--size", "16", "--model", "convnext_tinny", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command(*wrong), env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert done.stderr.count("convnext: ") == 1 and "did you mean convnext_tiny" in done.stderr
+    assert not (tmp_path / "run").exists()
