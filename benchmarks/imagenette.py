@@ -11,9 +11,8 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,15 @@ from record import ROOT, heading, write
 from convnext.cost import total_cost
 from convnext.data.sources import open_source
 from convnext.models import create_model, model_spec
+from convnext.plan import RunPlan
 from convnext.recipe import Recipe, with_epochs
 from convnext.recipes import RECIPES
 from convnext.run import train_run
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
-from convnext.train.optim import build_optimizer, parameter_groups
+from convnext.train.engine import Engine, Place
 from convnext.train.progress import LineReporter
+from convnext.train.timing import time_steps
 
 SIZE = 64
 ATTO = replace(model_spec("convnext_atto"), num_classes=10)
@@ -56,23 +57,16 @@ def speeds(data: str, recipe: Recipe) -> dict[str, float]:
 
 
 def images_per_second(task: ClassifyTask, model: torch.nn.Module, recipe: Recipe, epoch: int) -> float:
-    """Time a few training steps."""
-    optimizer = build_optimizer(model, parameter_groups(model, recipe.optim.weight_decay), recipe.optim)
-    model.train()
-    began = 0.0
-    for step, batch in enumerate(islice(task.train_batches().epoch(epoch), WARM + STEPS)):
-        if step == WARM:
-            began = time.perf_counter()
-        task.loss(model, task.prepare(batch, torch.device("cpu"), None))["total"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return STEPS * recipe.data.batch_size / (time.perf_counter() - began)
+    """Return the speed of a few training steps."""
+    engine = Engine(task, model, recipe, Place(device=torch.device("cpu")), seed=0)
+    return time_steps(engine, steps=STEPS, warm=WARM, epoch=epoch).images_per_second
 
 
 def train(name: str, data: str, recipe: Recipe, seed: int, runs: Path) -> tuple[dict[str, Any], float]:
     """Train one variant and return its row and its fastest epoch in seconds."""
     folder = runs / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
-    result = train_run(data, VARIANTS[name], recipe, out=folder, seed=seed, reporter=LineReporter(sys.stdout))
+    plan = RunPlan(data=data, model=VARIANTS[name], recipe=recipe, seed=seed)
+    result = train_run(plan, out=folder, reporter=LineReporter(sys.stdout))
     assert result.summary is not None, "a stopped run is no record"
     summary = result.summary
     row = {

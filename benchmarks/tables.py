@@ -14,7 +14,10 @@ from typing import Any
 
 from convnext.cost import total_cost
 from convnext.models import MODELS
+from convnext.recipes import NAMED, RECIPES, sources_of
 from convnext.roadmap import STEPS, spec_at
+from convnext.setting import shown
+from convnext.train.optim import decay_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -48,6 +51,46 @@ def models_table() -> str:
         cost = total_cost(entry.spec, entry.input_size)
         rows.append([f"`{entry.name}`", f"{cost.params:,}", f"{cost.gmacs:.2f}", str(entry.input_size)])
     return markdown(["model", "parameters", "GMACs", "input"], rows)
+
+
+def recipes_table() -> str:
+    """Return the named recipes, each with the values of the model that it is shown for."""
+    rows = []
+    for name, one in RECIPES.items():
+        schedule, optim = one.schedule, one.optim
+        mixing = f"{shown(one.mix.mixup)} / {shown(one.mix.cutmix)}" if one.mix.on else "none"
+        rows.append(
+            [
+                f"`{name}`",
+                str(one.data.size),
+                str(one.data.batch_size),
+                f"{schedule.epochs} ({shown(schedule.warmup_epochs)})",
+                f"{optim.name} {shown(optim.lr)}",
+                shown(optim.weight_decay),
+                shown(optim.layer_decay),
+                shown(one.augment.randaugment),
+                mixing,
+                shown(one.augment.erasing),
+                shown(one.ema.decay),
+                NAMED[name].model,
+            ]
+        )
+    columns = ["recipe", "pixels", "batch", "epochs (warm-up)", "optimizer, lr", "weight decay", "layer decay"]
+    return markdown([*columns, "RandAugment", "Mixup / CutMix", "erasing", "EMA", "shown for"], rows)
+
+
+def drop_path_table() -> str:
+    """Return stochastic depth for each model and recipe; what the paper does not say is in parentheses."""
+    names = ["imagenet-1k", "imagenet-22k", "finetune-22k-to-1k", "finetune-1k-384", "small-data"]
+    rows = []
+    for model, entry in MODELS.items():
+        found = [sources_of(name, model)["regularise.drop_path"] for name in names]
+        guessed = ["not in the paper" in one.source or one.source.startswith("ours") for one in found]
+        cells = [
+            f"({shown(one.value)})" if guess else shown(one.value) for one, guess in zip(found, guessed, strict=True)
+        ]
+        rows.append([f"`{model}`", *cells, str(len(decay_layers(entry.spec)) - 2)])
+    return markdown(["stochastic depth", *(f"`{name}`" for name in names), "layers of layer decay"], rows)
 
 
 def record(name: str) -> dict[str, Any]:
@@ -124,11 +167,41 @@ def imagenette_table() -> str:
     return markdown(columns, rows) + note + measured_on(one)
 
 
+def elements_table() -> str:
+    """Return the elements of the recipe one at a time."""
+    one = record("elements64.json")
+    rows = [
+        [
+            row["variant"],
+            str(len(row["seeds"])),
+            plus_minus(row["ema"]),
+            plus_minus(row["raw"]),
+            f"{row['minutes']:.1f}",
+            f"{row['images_per_second']:.0f}",
+        ]
+        for row in one["table"]
+    ]
+    columns = ["convnext_atto unless it says ResNet", "seeds", "top-1, EMA", "top-1, raw", "minutes a run", "images/s"]
+    commands = "".join(f"- {row['variant']}: `{row['command']}`\n" for row in one["table"])
+    return (
+        f"{markdown(columns, rows)}\n{one['data']}; {one['size']} pixels, {one['epochs']} epochs; {one['score']}.\n"
+        + (f"{measured_on(one)}\n{commands}")
+    )
+
+
+def plus_minus(value: dict[str, float | None]) -> str:
+    """Return a mean with its deviation, where there is one."""
+    return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "roadmap": roadmap_table,
     "models": models_table,
+    "recipes": recipes_table,
+    "drop-path": drop_path_table,
     "digits": digits_table,
     "imagenette": imagenette_table,
+    "elements": elements_table,
 }
 
 

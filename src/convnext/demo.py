@@ -2,10 +2,8 @@
 
 import shlex
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +11,19 @@ import numpy as np
 from convnext.data.sources import Source, open_source
 from convnext.errors import UserError
 from convnext.evaluate import evaluate
+from convnext.folder import new_folder
 from convnext.models import create_model, model_spec
+from convnext.plan import RunPlan
 from convnext.predict import find_pictures, predict_pictures
 from convnext.recipe import Data, Recipe, with_epochs
 from convnext.recipes import RECIPES
-from convnext.run import new_folder, train_run
+from convnext.run import train_run
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
 from convnext.train.device import choose_device
-from convnext.train.optim import build_optimizer, parameter_groups
+from convnext.train.engine import Engine, Place
 from convnext.train.progress import Reporter
+from convnext.train.timing import time_steps
 from convnext.weights import read_model
 
 MODEL = "convnext_atto"
@@ -60,7 +61,9 @@ def run_demo(
         f"{epochs * plan.epoch_seconds / 60:.1f} minutes here"
     )
     folder = new_folder(out, "demo")
-    result = train_run(data, plan.spec, plan.recipe, out=folder, device=device, reporter=reporter)
+    result = train_run(
+        RunPlan(data=data, model=plan.spec, recipe=plan.recipe, device=device), out=folder, reporter=reporter
+    )
     if not result.finished:
         say(result.message)
         return folder
@@ -124,27 +127,8 @@ def _size_of(source: Source) -> tuple[int, int]:
 def _epoch_seconds(source: Source, spec: NetSpec, recipe: Recipe, device: str) -> float:
     preprocess = evaluation_preprocess(recipe, source.label_safe)
     task = ClassifyTask(source, recipe, preprocess=preprocess, seed=0)
-    place = choose_device(device)
-    model = create_model(spec).to(place).train()
-    optimizer = build_optimizer(model, parameter_groups(model, 0.0), recipe.optim)
-    batches = task.train_batches()
-    began = 0.0
-    steps = 0
-    for batch in islice(batches.epoch(0), TIMED_STEPS + 1):
-        if len(batch.indices):
-            loss = task.loss(model, task.prepare(batch, place, None))["total"]
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            optimizer.zero_grad()
-            loss.item()
-        # The first step pays for starting up.
-        if began:
-            steps += 1
-        else:
-            began = time.perf_counter()
-    if not steps:
-        return 1.0
-    return (time.perf_counter() - began) / steps * batches.steps_per_epoch
+    engine = Engine(task, create_model(spec), recipe, Place(device=choose_device(device)), seed=0)
+    return time_steps(engine, steps=TIMED_STEPS).seconds * engine.steps_per_epoch
 
 
 def _held_out(source: Source, folder: Path) -> Path:

@@ -13,9 +13,10 @@ from convnext.data.builtin import open_digits
 from convnext.data.sources import Source, Split
 from convnext.errors import UserError
 from convnext.network import Network
+from convnext.recipe import Recipe
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, ReadyBatch
 from convnext.train.chance import step_seeds
-from convnext.train.checkpoint import read_checkpoint
+from convnext.train.checkpoint import Checkpoint, read_checkpoint
 from convnext.train.journal import Journal
 from convnext.train.schedule import learning_rate
 from convnext.train.score import score
@@ -285,3 +286,23 @@ def test_the_two_generators_of_a_step_draw_different_numbers() -> None:
     seeds = [step_seeds(seed, step) for seed in range(3) for step in range(3)]
     assert len({one for pair in seeds for one in pair}) == 18
     assert step_seeds(1, 2) == step_seeds(1, 2)
+
+
+def test_a_run_that_learns_nothing_is_told_once_and_not_again_when_it_goes_on(tmp_path: Path) -> None:
+    # A learning rate at which nothing moves, 24 epochs of 5 steps; fewer held-out pictures would not tell.
+    stuck = tiny_recipe("schedule.epochs=24", "optim.lr=1e-9", "schedule.min_lr=0")
+
+    def run(folder: Path, recipe: Recipe, watcher: Watcher, checkpoint: Checkpoint | None = None) -> bool:
+        task = tiny_task(recipe, tiny_source(val=60))
+        return tiny_trainer(folder, recipe=recipe, task=task, reporter=watcher, checkpoint=checkpoint).run()
+
+    watcher = Watcher(signal_after=118)
+    assert not run(tmp_path / "run", stuck, watcher)
+    (warning,) = watcher.warnings
+    assert "no better than chance" in warning and "optim.lr" in warning
+    again = Watcher()
+    assert run(tmp_path / "run", stuck, again, read_checkpoint(tmp_path / "run" / "last.safetensors"))
+    assert again.warnings == []
+    learning = Watcher()
+    run(tmp_path / "learning", tiny_recipe("schedule.epochs=24"), learning)
+    assert learning.warnings == []

@@ -94,6 +94,7 @@ def test_what_is_timed_is_what_is_trained(micro_batch: int) -> None:
 def test_waiting_for_pictures_is_told_apart() -> None:
     times = time_steps(engine_of(source=slow_source()), steps=2)
     assert times.wait_seconds >= 4 * NAP > times.compute_seconds
+    assert times.start_seconds >= 4 * NAP
     assert times.seconds == times.wait_seconds + times.compute_seconds
     assert times.images_per_second == pytest.approx(4 / times.seconds)
 
@@ -132,4 +133,4 @@ def test_scoring_counts_both_weights() -> None:
 
 
 def test_speed_of_a_step() -> None:
-    assert StepTimes(compute_seconds=0.3, wait_seconds=0.1, pictures=8).images_per_second == pytest.approx(20)
+    assert StepTimes(compute_seconds=0.3, wait_seconds=0.1, start_seconds=9.0, pictures=8).images_per_second == pytest.approx(20)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from convnext.cli import show, work
+from convnext.cli import data, recipe, show, work
+from convnext.cli.doctor import doctor
 from convnext.cli.train import train
 
 app = typer.Typer(
@@ -21,6 +22,12 @@ roadmap = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+recipes = typer.Typer(
+    help="How networks are trained: every value of a recipe with its source.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+data_commands = typer.Typer(help="Data sets: what is wrong with them.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,6 +51,13 @@ app.command("models")(show.models)
 app.command("cost")(show.cost)
 app.add_typer(roadmap, name="roadmap")
 roadmap.command("show")(show.roadmap)
+app.add_typer(recipes, name="recipe")
+recipes.command("list")(recipe.list_recipes)
+recipes.command("show")(recipe.show)
+recipes.command("diff")(recipe.diff)
+app.command("doctor")(doctor)
+app.add_typer(data_commands, name="data")
+data_commands.command("check")(data.check)
 app.command("train")(train)
 app.command("eval")(work.evaluate)
 app.command("predict")(work.predict)

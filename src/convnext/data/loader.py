@@ -7,24 +7,24 @@ Workers are told (epoch, index) with each picture, so they keep no state that co
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from convnext.data.augment import Pixels, eval_picture, keep_labels_true, train_picture
-from convnext.data.pictures import PictureError
+from convnext.data.augment import eval_picture, keep_labels_true, train_picture
+from convnext.data.pictures import PictureError, Pixels
 from convnext.data.splits import Integers, LabelSafe, Split
+from convnext.data.uncut import MODES, open_uncut
 from convnext.errors import UserError
 from convnext.preprocess import Preprocess
 from convnext.recipe import Augment
 
 EpochAndIndex = tuple[int, int]
-View = Callable[[Image.Image, EpochAndIndex], Pixels]
-MODES = {1: "L", 3: "RGB"}
+View = Callable[[Split, EpochAndIndex, int], Pixels]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +86,17 @@ class TrainLoader:
         seed: int,
         workers: int,
         channels: int = 3,
+        reduced_decode: bool = False,
         share: Share = WHOLE,
         pin: bool = False,
     ) -> None:
-        view = _TrainView(size=size, augment=keep_labels_true(augment, label_safe), seed=seed)
+        view = _TrainView(
+            size=size,
+            augment=keep_labels_true(augment, label_safe),
+            label_safe=label_safe,
+            seed=seed,
+            reduced_decode=reduced_decode,
+        )
         self._feed = _Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers, pin=pin)
         self._batch_size = _positive("batch_size", batch_size)
         self._seed = seed
@@ -176,19 +183,24 @@ def epoch_order(seed: int, epoch: int, length: int) -> Integers:
 class _TrainView:
     size: int
     augment: Augment
+    label_safe: LabelSafe
     seed: int
+    reduced_decode: bool
 
-    def __call__(self, image: Image.Image, place: EpochAndIndex) -> Pixels:
+    def __call__(self, split: Split, place: EpochAndIndex, channels: int) -> Pixels:
         generator = np.random.default_rng(np.random.SeedSequence([self.seed, *place]))
-        return train_picture(image, self.size, self.augment, generator)
+        picture = open_uncut(split, place[1], channels, reduced=self.reduced_decode)
+        return train_picture(picture, self.size, self.augment, generator, safe=self.label_safe)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _EvalView:
     preprocess: Preprocess
 
-    def __call__(self, image: Image.Image, place: EpochAndIndex) -> Pixels:
-        return eval_picture(image, self.preprocess)
+    def __call__(self, split: Split, place: EpochAndIndex, channels: int) -> Pixels:
+        picture = split.picture(place[1])
+        mode = MODES[channels]
+        return eval_picture(picture if picture.mode == mode else picture.convert(mode), self.preprocess)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -211,10 +223,7 @@ class _Pictures(Dataset[Batch]):
         unreadable: dict[str, str] = {}
         for place in places:
             try:
-                picture = self.split.picture(place[1])
-                if picture.mode != MODES[self.channels]:
-                    picture = picture.convert(MODES[self.channels])
-                images[len(read)] = self.view(picture, place)
+                images[len(read)] = self.view(self.split, place, self.channels)
                 read.append(place[1])
             except PictureError as error:
                 unreadable[self.split.name(place[1])] = str(error)
@@ -236,16 +245,17 @@ class _Feed:
             raise UserError(f"workers must be 0 or more, got {workers}")
         self._plan: list[list[EpochAndIndex]] = []
         self._run = 0
-        self._loader = DataLoader(
-            pictures,
-            sampler=self._plan,
-            batch_size=None,  # a sample of `pictures` is a whole batch
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=pin,
-            worker_init_fn=_leave_the_group,
-            generator=torch.Generator(),  # without it each run draws a number from torch's global state
-        )
+        with _quiet():
+            self._loader = DataLoader(
+                pictures,
+                sampler=self._plan,
+                batch_size=None,  # a sample of `pictures` is a whole batch
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                pin_memory=pin,
+                worker_init_fn=_leave_the_group,
+                generator=torch.Generator(),  # without it each run draws a number from torch's global state
+            )
 
     def run(self, plan: list[list[EpochAndIndex]]) -> Iterator[Batch]:
         """Yield the planned batches in order."""
@@ -253,14 +263,23 @@ class _Feed:
         number = self._run
         # The loader holds this very list and reads it as the run goes on, hence the change in place.
         self._plan[:] = plan
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forking beside torch's threads; the workers use none of them, only Pillow.
-            warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        with _quiet():
             batches = iter(self._loader)
         for batch in batches:
             yield batch
             if number != self._run:
                 raise RuntimeError("this run of the loader was ended by a newer one")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Python and torch say of processes that is no news here."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of forking beside torch's threads; a worker computes on one thread of its own.
+        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
+        # More workers than cores: the doctor says so, with what to do.
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        yield
 
 
 def _leave_the_group(worker: int) -> None:

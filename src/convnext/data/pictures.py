@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from convnext.errors import UserError
+
+Pixels = NDArray[np.uint8]  # (height, width, channels)
 
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
 # Only these decoders are tried, whatever the file calls itself: others start programs (EPS) or fetch files.
@@ -46,7 +49,8 @@ def read_picture(data: bytes | Path, name: str, *, max_pixels: int = MAX_PIXELS)
             with _stream(data) as stream, Image.open(stream, formats=FORMATS) as image:
                 _check_size(image, name, max_pixels)
                 image.load()
-                return to_rgb(_upright(image), name)
+                turn = upright_turn(image)
+                return to_rgb(image if turn is None else image.transpose(turn), name)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
@@ -55,6 +59,23 @@ def read_picture(data: bytes | Path, name: str, *, max_pixels: int = MAX_PIXELS)
         raise PictureError(f"{name}: not a picture of a known kind ({', '.join(FORMATS)})") from error
     except Exception as error:  # the decoders raise anything from SyntaxError to struct.error on a bad file
         raise PictureError(f"{name}: cannot be read as a picture ({_reason(error)})") from error
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """Return the bytes of a picture's file, or raise PictureError; name: what to call it in an error."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read as a picture ({_reason(error)})") from error
+
+
+def upright_turn(image: Image.Image) -> Image.Transpose | None:
+    """Return how a picture has to be turned to stand upright; None where it stands already."""
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG)
+    except Exception:  # broken metadata is no reason to lose good pixels
+        return None
+    return UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -81,15 +102,6 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
             f"{name}: refused, {image.width} x {image.height} is {pixels:,} pixels and at most {max_pixels:,} are "
             "read (a decompression bomb?); scale it down"
         )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        orientation = image.getexif().get(ORIENTATION_TAG)
-    except Exception:  # broken metadata is no reason to lose good pixels
-        return image
-    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
 
 
 def _from_16_bit(image: Image.Image, name: str) -> Image.Image:

@@ -105,6 +105,12 @@ class ClassifyTask:
         self._share, self._pin = share, pin
         self._augment = keep_labels_true(recipe.augment, source.label_safe)
 
+    @property
+    def chance_level(self) -> float:
+        """The share of the most frequent held-out class, percent."""
+        labels = self.source.val.labels
+        return 100 * float(np.bincount(labels).max()) / len(labels)
+
     def build(self, backbone: nn.Module) -> nn.Module:
         """Return the network with a head for the source's classes: its own where the count agrees, else a fresh one."""
         if not isinstance(backbone, Network):

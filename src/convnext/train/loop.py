@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from convnext.errors import UserError
 from convnext.recipe import Recipe
+from convnext.train.alarm import Alarms
+from convnext.train.causes import nan_causes
 from convnext.train.chance import private_randomness
 from convnext.train.checkpoint import BEST, LAST, PREVIOUS, Best, Checkpoint, Progress, save_checkpoint
 from convnext.train.distributed import OtherProcessError
 from convnext.train.engine import Engine, NotFiniteError, Place
 from convnext.train.journal import Journal
 from convnext.train.progress import Reporter, RunStart, StepReport
+from convnext.train.schedule import warmup_steps
 from convnext.train.score import Weights, score
 from convnext.train.sharded import LAST_FOLDER, PREVIOUS_FOLDER, forget_other_form, save_sharded
 from convnext.train.sharding import is_spread
@@ -77,6 +80,9 @@ class Trainer(Generic[BatchT, ReadyT]):
         self._clock = self._lap = self._saved = time.perf_counter()
         self._logged = self.progress.images_seen, self.progress.train_seconds
         self._trackers: list[Tracker] = []
+        self._alarms = Alarms(
+            recipe, steps=self.steps, target=task.target, chance=task.chance_level, history=self.progress.history
+        )
         self._stop = StopRequest()
 
     @property
@@ -205,6 +211,9 @@ class Trainer(Generic[BatchT, ReadyT]):
                     "images_per_second": round(report.images_per_second, 1),
                 }
             )
+            warning = self._alarms.step(step, report.loss)
+            if warning is not None:
+                self.reporter.warn(warning)
             self._logged = self.progress.images_seen, self.progress.train_seconds
 
     def _write(self, row: dict[str, Any]) -> None:
@@ -235,7 +244,12 @@ class Trainer(Generic[BatchT, ReadyT]):
         return (
             f"the loss became {loss} in epoch {self.progress.epoch + 1} by step {step} of {self.steps}, "
             f"learning rate {self.engine.learning_rate(self.progress.step):.3g}; the last good checkpoint is {last}. "
-            "Start again with a lower optim.lr or a longer schedule.warmup_epochs"
+            + nan_causes(
+                self.recipe,
+                step=step,
+                warmup_steps=warmup_steps(self.recipe.schedule.warmup_epochs, self.engine.steps_per_epoch),
+                precision=self.settings.place.precision,
+            )
         )
 
     def _tell_unreadable(self) -> None:
@@ -283,6 +297,8 @@ class Trainer(Generic[BatchT, ReadyT]):
         self._write(row)
         self._save_last()
         self.reporter.epoch(row)
+        for warning in self._alarms.epoch(row):
+            self.reporter.warn(warning)
 
     def _score(self) -> dict[str, dict[str, Any] | None]:
         place = self.settings.place

@@ -68,6 +68,10 @@ class Task(Protocol[BatchT, ReadyT]):
     def target(self) -> str:
         """Name of the number that chooses the best epoch."""
 
+    @property
+    def chance_level(self) -> float | None:
+        """What the best constant answer scores as `target`; None where there is no such thing."""
+
     def build(self, backbone: nn.Module) -> nn.Module:
         """Return the model to train: the backbone with this task's head."""
 

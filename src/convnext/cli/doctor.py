@@ -1,0 +1,144 @@
+"""The command that examines a training before it starts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convnext.cli.console import millions, note, print_json, print_table
+from convnext.cli.findings import print_findings
+from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json
+
+if TYPE_CHECKING:
+    from convnext.doctor.diagnosis import Diagnosis
+    from convnext.doctor.forecast import Forecast
+    from convnext.doctor.numbers import Plan
+
+
+def doctor(
+    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    model: Annotated[
+        str | None, typer.Option(help="A model of `convnext models`, or REGIME:STEP. [default: convnext_atto]")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A named recipe (convnext recipe list), a .yaml or .json file, or a run.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help=f"Start from these weights. {SOURCE_HELP}")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="LEAF=VALUE", help="As for train; may be repeated.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="How many torchrun will start, on all machines.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where the run's files will lie. [default: runs]")] = None,
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="Do a few steps to forecast time and memory.")] = True,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Say before a training starts what would go wrong, how long it takes, how much memory. Exit code 1 for errors."""
+    from convnext.cli.plan import make_plan
+    from convnext.doctor.diagnosis import examine
+    from convnext.doctor.facts import RUNS
+
+    plan = make_plan(
+        data,
+        model=model,
+        recipe=recipe,
+        weights=weights,
+        epochs=epochs,
+        size=size,
+        settings=set_ or [],
+        seed=0,
+        device=device,
+    )
+    diagnosis = examine(plan, processes=processes, timed=timed, folder=out or RUNS, say=note)
+    if json:
+        print_json(diagnosis.to_dict())
+    else:
+        _print(diagnosis, data)
+    raise typer.Exit(0 if diagnosis.ok else 1)
+
+
+def _print(diagnosis: "Diagnosis", data: str) -> None:
+    plan, facts = diagnosis.plan, diagnosis.plan.facts
+    print(
+        f"{diagnosis.title} on {data}: {facts.num_classes:,} classes, {facts.num_train:,} pictures to train on, "
+        f"{facts.num_val:,} held out\n"
+    )
+    print_table([f"recipe {plan.recipe.name}", ""], _plan_rows(plan), left=[f"recipe {plan.recipe.name}", ""])
+    print()
+    if diagnosis.forecast is not None:
+        title = f"on this {facts.device}"
+        print_table([title, ""], _forecast_rows(plan, diagnosis.forecast), left=[title, ""])
+        print()
+    print_findings(diagnosis.findings)
+    note(f"Looked at {facts.looked_at} pictures; convnext data check reads all.")
+
+
+def _plan_rows(plan: "Plan") -> list[list[str]]:
+    from convnext.data.check.findings import plural
+
+    numbers, schedule = plan.numbers, plan.recipe.schedule
+    times = numbers.times_usual
+    usual = f"{times:.1f} times" if times >= 1 else f"1/{1 / times:.1f} of"
+    average = (
+        "none"
+        if numbers.ema_decay is None or numbers.ema_steps is None
+        else f"{numbers.ema_decay:.6g}, over {numbers.ema_steps:,.0f} steps"
+    )
+    sides = ", ".join(map(str, numbers.stage_sides_px))
+    return [
+        [
+            "batch",
+            f"{numbers.batch_size:,} = {plural(numbers.processes, 'process', 'processes')} x "
+            f"{plural(numbers.micro_batches, 'micro-batch', 'micro-batches')} x {numbers.micro_batch}",
+        ],
+        [
+            "steps",
+            f"{numbers.steps:,} = {plural(schedule.epochs, 'epoch')} x {numbers.steps_per_epoch:,}; "
+            f"{numbers.warmup_steps:,} of warm-up",
+        ],
+        ["learning rate", f"up to {numbers.lr:g}, {usual} what is usual at this batch"],
+        ["average (EMA)", average],
+        ["network", f"{millions(numbers.params)} parameters, {numbers.gmacs:.3g} GMACs a picture"],
+        ["pictures", f"{numbers.size} pixels (their own: {plan.facts.median_side_px}); maps of {sides}"],
+    ]
+
+
+def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
+    free = "" if forecast.memory_bytes is None else f" of {forecast.memory_bytes / 1e9:.1f} GB free"
+    several = f", {forecast.images_per_second:,.0f} with {plan.numbers.processes} processes" * (
+        plan.numbers.processes > 1
+    )
+    partly = f" (timed with {forecast.micro_batch} at once)" if forecast.micro_batch < plan.numbers.micro_batch else ""
+    each = forecast.images_per_second / plan.numbers.processes
+    reading, learning = forecast.reading_images_per_second, forecast.compute_images_per_second
+    slower, faster = "  <- the bottleneck", ""
+    marks = (slower, faster) if reading < learning else (faster, slower)
+    return [
+        ["reading", f"{reading:,.0f} images/s with data.workers={plan.recipe.data.workers}{marks[0]}"],
+        ["learning", f"{learning:,.0f} images/s{partly}{marks[1]}"],
+        ["together", f"{each:,.0f} images/s{several}"],
+        [
+            "an epoch",
+            f"{duration(forecast.epoch_seconds)}: training {duration(forecast.train_seconds)}, scoring "
+            f"{duration(forecast.score_seconds)}, saving {duration(forecast.save_seconds)}",
+        ],
+        ["the run", f"about {duration(forecast.total_seconds)}"],
+        ["memory", f"about {forecast.peak_memory_bytes / 1e9:.1f} GB{free}"],
+        ["files", f"up to {forecast.run_bytes / 1e9:.2f} GB"],
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words that fit its length: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3.5 days."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole // 60 % 60:02d} min"
+    return f"{seconds / 86400:.1f} days"

@@ -1,0 +1,120 @@
+"""Examine a plan before it starts: its numbers, what is wrong with it, how long it will take."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from convnext.data.check.findings import Finding, by_level
+from convnext.data.sources import open_source
+from convnext.doctor.facts import RUNS, Facts, gather_facts
+from convnext.doctor.fit import fit_findings
+from convnext.doctor.forecast import Forecast, forecast
+from convnext.doctor.numbers import Plan, plan_of
+from convnext.doctor.outlook import outlook_findings
+from convnext.doctor.rules import training_findings
+from convnext.models import model_spec
+from convnext.network import Network
+from convnext.plan import RunPlan
+from convnext.recipe import Recipe
+from convnext.spec import NetSpec
+from convnext.train.device import choose_device
+from convnext.train.engine import NotFiniteError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Diagnosis:
+    """A plan, what was found, and how long it will take; `forecast` is None where nothing was timed."""
+
+    title: str
+    plan: Plan
+    findings: tuple[Finding, ...]
+    forecast: Forecast | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found that makes the run worthless."""
+        return not any(finding.level == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it."""
+        numbers, facts = self.plan.numbers, self.plan.facts
+        told = self.forecast
+        return {
+            "model": self.title,
+            "recipe": self.plan.recipe.name,
+            "asked_batch_size": self.plan.asked_batch,
+            **asdict(numbers),
+            "times_usual_lr": numbers.times_usual,
+            "ema_steps": numbers.ema_steps,
+            "num_classes": facts.num_classes,
+            "num_train": facts.num_train,
+            "num_val": facts.num_val,
+            "median_side_px": facts.median_side_px,
+            "device": facts.device,
+            "forecast": None
+            if told is None
+            else {**asdict(told), "epoch_seconds": told.epoch_seconds, "total_seconds": told.total_seconds},
+            "findings": [finding.to_dict() for finding in self.findings],
+            "ok": self.ok,
+        }
+
+
+def findings_of(recipe: Recipe, spec: NetSpec, facts: Facts) -> tuple[Finding, ...]:
+    """Return what can be said of a plan without timing anything, the worst first."""
+    plan = plan_of(recipe, spec, facts)
+    return by_level([*training_findings(plan), *fit_findings(plan)])
+
+
+def examine(
+    run: RunPlan,
+    *,
+    processes: int = 1,
+    timed: bool = True,
+    folder: Path = RUNS,
+    say: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Examine a plan on this machine.
+
+    processes  that will train together, with torchrun
+    timed      whether a few steps are done to forecast time and memory
+    folder     where the run's files will lie
+    say        told what is being done
+
+    UserError for what `convnext train` would refuse too.
+    """
+    device = choose_device(run.device)
+    source = open_source(run.data, seed=run.split_seed, val_fraction=run.recipe.data.val_fraction, root=run.root)
+    say("looking at a few pictures")
+    pretrained = isinstance(run.model, Network)
+    facts = gather_facts(source, device=device, processes=processes, pretrained=pretrained, folder=folder)
+    plan = plan_of(run.recipe, _spec(run), facts)
+    findings = [*training_findings(plan), *fit_findings(plan)]
+    told = None
+    if timed:
+        say("timing a few steps")
+        try:
+            told = forecast(run, plan, source, folder)
+            findings += outlook_findings(plan, told)
+        except NotFiniteError as error:
+            findings.append(_not_finite(plan, error))
+    return Diagnosis(title=run.title, plan=plan, findings=by_level(findings), forecast=told)
+
+
+def _spec(run: RunPlan) -> NetSpec:
+    if isinstance(run.model, Network):
+        return run.model.spec
+    spec = model_spec(run.model) if isinstance(run.model, str) else run.model
+    start = run.recipe.regularise.layer_scale
+    return spec if start is None else replace(spec, layer_scale=start)
+
+
+def _not_finite(plan: Plan, error: NotFiniteError) -> Finding:
+    return Finding(
+        level="error",
+        key="not_finite",
+        title=f"the loss became {error.loss} within the first steps",
+        detail="training would stop there",
+        advice=f"--set optim.lr={plan.numbers.usual_lr:.1g}, a warm-up (schedule.warmup_epochs), optim.clip=1; "
+        "convnext data check DATA for blank pictures",
+    )
