@@ -25,7 +25,7 @@ def folder_of(root: Path, side: int, count: int) -> Path:
 @pytest.mark.parametrize(("side", "size", "stride"), [(8, 16, 2), (32, 32, 2), (50, 64, 4)])
 def test_size_and_stem_follow_the_pictures(side: int, size: int, stride: int, tmp_path: Path) -> None:
     source = open_source(str(folder_of(tmp_path / "data", side, 5)))
-    plan = plan_demo(source, minutes=0.01, device="cpu")
+    plan = plan_demo(source, minutes=0.001, device="cpu")
     assert (plan.recipe.data.size, plan.spec.stem_stride) == (size, stride)
     assert plan.recipe.data.batch_size == 2 and plan.recipe.schedule.epochs == 3
     assert 0 < plan.epoch_seconds < 60

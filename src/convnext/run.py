@@ -60,7 +60,7 @@ class RunResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Prepared:
+class Prepared:
     """A run that is ready to start or go on: nothing has been written for it yet."""
 
     config: RunConfig
@@ -87,8 +87,8 @@ def train_run(
     source = _open(config, plan.recipe, world, reporter)
     with world.together():
         recipe = _fitted(plan.recipe, len(source.train), world, reporter)
-        network = _network(plan.model, recipe, len(source.classes), plan.seed)
-        prepared = _prepare(config, recipe, source, network, plan.preprocess, world)
+        network = fresh_network(plan.model, recipe, len(source.classes), plan.seed)
+        prepared = prepare(config, recipe, source, network, plan.preprocess, world)
     with world.together():
         folder = new_folder(out, config.model) if world.first else Path()
     folder = world.of_first(folder)
@@ -145,7 +145,7 @@ def _go_on(folder: Path, device: str | None, settings: Sequence[str], reporter: 
         with private_randomness(torch.device("cpu")):
             network = Network(spec, drop_path=recipe.regularise.drop_path)
         preprocess = Preprocess.from_dict(checkpoint.description["preprocess"])
-        prepared = _prepare(config, recipe, source, network, preprocess, world)
+        prepared = prepare(config, recipe, source, network, preprocess, world)
     _note_other_shares(checkpoint, prepared, reporter)
     return _carry_out(folder, prepared, checkpoint, reporter)
 
@@ -166,7 +166,7 @@ def _held(folder: Path, world: World, reporter: Reporter) -> Iterator[None]:
         yield
 
 
-def _carry_out(folder: Path, run: _Prepared, checkpoint: Checkpoint | None, reporter: Reporter) -> RunResult:
+def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, reporter: Reporter) -> RunResult:
     world = run.place.world
     with world.together():
         if world.first:
@@ -238,7 +238,7 @@ def _with_free(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     return changed
 
 
-def _note_other_shares(checkpoint: Checkpoint, run: _Prepared, reporter: Reporter) -> None:
+def _note_other_shares(checkpoint: Checkpoint, run: Prepared, reporter: Reporter) -> None:
     """Say so where another number of processes or micro-batches draws other random numbers than before."""
     before, now = checkpoint.description.get("shares"), _shares(run)
     if before is not None and before != now:
@@ -248,11 +248,11 @@ def _note_other_shares(checkpoint: Checkpoint, run: _Prepared, reporter: Reporte
         )
 
 
-def _shares(run: _Prepared) -> dict[str, int]:
+def _shares(run: Prepared) -> dict[str, int]:
     return {"processes": run.place.world.size, "micro_batches": run.task.train_batches().micro_batches}
 
 
-def _description(run: _Prepared) -> dict[str, Any]:
+def _description(run: Prepared) -> dict[str, Any]:
     return {
         "spec": run.network.spec.to_dict(),
         "labels": list(run.source.classes),
@@ -264,7 +264,7 @@ def _description(run: _Prepared) -> dict[str, Any]:
     }
 
 
-def _note_label_safety(run: _Prepared, reporter: Reporter) -> None:
+def _note_label_safety(run: Prepared, reporter: Reporter) -> None:
     effective = keep_labels_true(run.recipe.augment, run.source.label_safe)
     if effective != run.recipe.augment:
         low, high = effective.crop_scale
@@ -288,9 +288,13 @@ def _open(config: RunConfig, recipe: Recipe, world: World, reporter: Reporter) -
         return open_it() if source is None else source
 
 
-def _prepare(
+def prepare(
     config: RunConfig, recipe: Recipe, source: Source, network: Network, given: Preprocess | None, world: World
-) -> _Prepared:
+) -> Prepared:
+    """Put a run together from a recipe with a batch that the data can fill, and write nothing.
+
+    given: the preprocessing of weights that are trained on. UserError for whatever does not fit together.
+    """
     device = choose_device(config.device, world.local_rank if world.size > 1 else None)
     place = Place(device=device, precision=choose_precision(recipe.engine.precision, device), world=world)
     preprocess = evaluation_preprocess(recipe, source.label_safe, network.spec.in_channels)
@@ -317,12 +321,13 @@ def _prepare(
     total_cost(network.spec, recipe.data.size)
     # Asking for the batches now makes a batch larger than the data a mistake before anything is written.
     task.train_batches()
-    return _Prepared(
+    return Prepared(
         config=config, recipe=recipe, source=source, task=task, network=network, preprocess=preprocess, place=place
     )
 
 
-def _network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, seed: int) -> Network:
+def fresh_network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, seed: int) -> Network:
+    """Return the network that a run begins with: fresh from the seed, or a copy of the given one."""
     part = recipe.regularise
     if isinstance(model, Network):
         # A copy, so that the caller's network is not trained under their hands.
@@ -341,7 +346,7 @@ def _network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, s
         )
 
 
-def _opening(run: _Prepared) -> str:
+def _opening(run: Prepared) -> str:
     params = sum(parameter.numel() for parameter in run.network.parameters())
     world = run.place.world
     several = f", {world.size} processes" if world.size > 1 else ""

@@ -15,7 +15,7 @@ from convnext.errors import UserError
 from convnext.files import write_tensors
 from convnext.machine import held_memory_bytes, memory_bytes, peak_memory_bytes, reset_peak_memory
 from convnext.plan import RunConfig, RunPlan
-from convnext.run import _network, _prepare
+from convnext.run import fresh_network, prepare
 from convnext.train.distributed import ALONE
 from convnext.train.engine import Engine, Place
 from convnext.train.timing import StepTimes, time_reading, time_scoring, time_steps
@@ -102,8 +102,8 @@ def _forecast(run: RunPlan, plan: Plan, source: Source, folder: Path, micro_batc
         data=replace(plan.recipe.data, batch_size=micro_batch),
         engine=replace(plan.recipe.engine, micro_batch=micro_batch),
     )
-    network = _network(run.model, recipe, len(source.classes), run.seed)
-    prepared = _prepare(RunConfig.of(run), recipe, source, network, run.preprocess, ALONE)
+    network = fresh_network(run.model, recipe, len(source.classes), run.seed)
+    prepared = prepare(RunConfig.of(run), recipe, source, network, run.preprocess, ALONE)
     memory = _Memory(prepared.place)
     engine: Engine[Any, Any] = Engine(prepared.task, network, recipe, prepared.place, run.seed)
     times = _timed(engine)

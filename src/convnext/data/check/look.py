@@ -117,17 +117,17 @@ def look_at_all(split: Split, *, workers: int, advance: Callable[[int], None]) -
     import torch
     from torch.utils.data import DataLoader
 
-    from convnext.data.loader import _leave_the_group, _quiet
+    from convnext.data.loader import leave_the_group, quiet_workers
 
     chunks = [range(start, min(start + CHUNK, len(split))) for start in range(0, len(split), CHUNK)]
     seen: dict[int, Look | str] = {}
-    with _quiet():
+    with quiet_workers():
         loader: Iterable[dict[int, Look | str]] = DataLoader(
             _Chunks(split=split),  # type: ignore[arg-type]
             sampler=chunks,
             batch_size=None,
             num_workers=workers,
-            worker_init_fn=_leave_the_group,
+            worker_init_fn=leave_the_group,
             generator=torch.Generator(),  # without it a number is drawn from torch's global state
         )
         for found in loader:
