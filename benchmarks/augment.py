@@ -15,6 +15,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from PIL import Image
 from record import ROOT, heading, write
 from timm.data import create_transform
 
-from convnext.data.augment import train_picture
+from convnext.data.loader import TrainLoader
 from convnext.data.pictures import read_picture
-from convnext.data.splits import Split
-from convnext.data.uncut import open_uncut
+from convnext.data.splits import LabelSafe, Split
 from convnext.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from convnext.recipe import Augment
 
@@ -61,15 +61,22 @@ class Files:
         return read_picture(self.files[entry], self.name(entry))
 
 
-def ours(split: Split, *, reduced: bool = False) -> Callable[[int], None]:
-    """Return a pass over all pictures, as the training loader makes it."""
+def ours(split: Split, *, reduced: bool) -> Callable[[int], None]:
+    """Return a pass over all pictures by the training loader, in this process."""
+    loader = TrainLoader(
+        split,
+        size=SIZE,
+        augment=AUGMENT,
+        label_safe=LabelSafe(),
+        batch_size=BATCH,
+        seed=0,
+        workers=0,
+        reduced_decode=reduced,
+    )
 
     def one_pass(epoch: int) -> None:
-        for start in range(0, len(split), BATCH):
-            batch = np.empty((BATCH, SIZE, SIZE, 3), dtype=np.uint8)
-            for place, index in enumerate(range(start, min(start + BATCH, len(split)))):
-                generator = np.random.default_rng(np.random.SeedSequence([0, epoch, index]))
-                batch[place] = train_picture(open_uncut(split, index, 3, reduced=reduced), SIZE, AUGMENT, generator)
+        for batch in loader.epoch(epoch):
+            assert not batch.unreadable
 
     return one_pass
 
@@ -101,12 +108,13 @@ def main() -> None:
     torch.set_num_threads(1)
     with zipfile.ZipFile(asked.images) as archive:
         files = tuple(archive.read(name) for name in archive.namelist() if name.lower().endswith((".jpeg", ".jpg")))
+    files = files[: len(files) // BATCH * BATCH]  # the loader leaves out a last, shorter batch
     numbers = np.arange(len(files))
     split = Split(store=Files(files=files), entries=numbers, labels=numbers)
     variants = {
         "timm": timms(files, prefetcher=False),
         "timm, prefetcher": timms(files, prefetcher=True),
-        "convnext": ours(split),
+        "convnext": ours(split, reduced=False),
         "convnext, reduced decode": ours(split, reduced=True),
     }
     seconds: dict[str, list[float]] = {name: [] for name in variants}
@@ -120,8 +128,10 @@ def main() -> None:
         base: statistics.median(a / b for a, b in zip(seconds[base], seconds["convnext"], strict=True))
         for base in ("timm", "timm, prefetcher")
     }
+    opening = heading("python benchmarks/augment.py IMAGES_ZIP")
     record = {
-        **heading("python benchmarks/augment.py IMAGES_ZIP"),
+        **opening,
+        "versions": opening["versions"] | {name: version(name) for name in ("pillow", "simplejpeg", "timm")},
         "data": f"{len(files)} JPEGs of ImageNet, in memory; median {statistics.median(map(len, files)):,.0f} bytes",
         "recipe": f"{SIZE} pixels, crop 0.08-1, flip 0.5, {POLICY}; one process, one thread",
         "rounds": asked.rounds,

@@ -189,6 +189,19 @@ def elements_table() -> str:
     )
 
 
+def augment_table() -> str:
+    """Return images per second of the training pictures, ours and timm's."""
+    one = record("augment.json")
+    rates = one["images_per_second"]
+    rows = [[name, f"{rate:.0f}", f"{rate / rates['timm']:.2f}"] for name, rate in rates.items()]
+    note = (
+        f"\n{one['data']}; {one['recipe']}; medians of {one['rounds']} interleaved rounds. Against timm in the same "
+        f"round: {one['times_faster']['timm']:.2f} times, and {one['times_faster']['timm, prefetcher']:.2f} times with "
+        "its prefetcher, which as ours leaves normalising and erasing to the device.\n"
+    )
+    return markdown(["training pictures", "images/s per core", "against timm"], rows) + note + measured_on(one)
+
+
 def plus_minus(value: dict[str, float | None]) -> str:
     """Return a mean with its deviation, where there is one."""
     return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
@@ -202,6 +215,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "digits": digits_table,
     "imagenette": imagenette_table,
     "elements": elements_table,
+    "augment": augment_table,
 }
 
 

@@ -19,16 +19,19 @@ from PIL import Image
 
 import convnext
 from convnext.cost import total_cost
+from convnext.data.sources import open_source
 from convnext.errors import UserError
 from convnext.evaluate import evaluate, with_labels
 from convnext.files import read_tensors
 from convnext.network import Network
-from convnext.plan import RunPlan
+from convnext.plan import RunConfig, RunPlan
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
-from convnext.run import resume_run, train_run
+from convnext.run import prepare, resume_run, train_run
 from convnext.seeds import SeedsResult, gather, resume, train_seeds
+from convnext.tasks.classify import ClassifyTask
 from convnext.train.checkpoint import read_checkpoint
+from convnext.train.distributed import World
 from convnext.train.journal import Journal
 from convnext.weights import read_model
 from tests.train.test_resume import require_equal_runs
@@ -343,12 +346,17 @@ def test_seeds_must_differ(pictures: str, tmp_path: Path, seeds: list[int]) -> N
     assert not (tmp_path / "seeds").exists()
 
 
-def test_ctrl_c_in_a_real_process_saves_and_says_how_to_go_on(pictures: str, tmp_path: Path) -> None:
-    # The whole way: our handler, the loader's workers and the sentence, with the signal going to the whole group.
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_every_process_saves_and_says_how_to_go_on(
+    pictures: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    # The whole way: our handler, the loader's workers and the sentence. Ctrl-C goes to the whole group; SIGTERM goes to
+    # every process that a scheduler knows of, those that read pictures too, and comes twice.
     program = f"""
 from pathlib import Path
 from tests.train.tiny import LAYER_NET, tiny_recipe
-from convnext.plan import RunPlan
+from convnext.data.sources import open_source
+from convnext.plan import RunConfig, RunPlan
 from convnext.run import train_run
 recipe = tiny_recipe("data.workers=1", "schedule.epochs=5000")
 result = train_run(RunPlan(data={pictures!r}, model=LAYER_NET, recipe=recipe, device="cpu"),
@@ -366,10 +374,45 @@ print(result.finished, result.message)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (log.exists() and log.read_text().count("\n") > 20):
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+        for pid in [*map(int, found.stdout.split()), process.pid, process.pid]:
+            os.kill(pid, number)
     out, errors = process.communicate(timeout=60)
     assert out.startswith("False stopped in epoch") and "--resume" in out
     assert (process.returncode, errors) == (0, "")
     checkpoint = read_checkpoint(tmp_path / "run" / "last.safetensors")
     steps = [row["step"] for row in Journal(log).rows() if row["kind"] == "step"]
     assert checkpoint.progress.step == steps[-1] > 10
+
+
+def test_a_damaged_best_does_not_keep_a_run_from_its_end(pictures: str, tmp_path: Path) -> None:
+    folder = train(pictures, tmp_path / "run").folder
+    data = bytearray((folder / "best.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "best.safetensors").write_bytes(data)
+    (folder / "summary.json").unlink()
+    watcher = Watcher()
+    summary = resume_run(folder, reporter=watcher).summary
+    assert summary is not None and any("is damaged, so epoch" in warning for warning in watcher.warnings)
+    last = read_checkpoint(folder / "last.safetensors").progress.history[-1]
+    assert summary["best"]["epoch"] == 3
+    assert summary["best"]["loss"] == pytest.approx(last[summary["best"]["weights"]]["loss"], rel=1e-6)
+
+
+def test_too_few_held_out_pictures_for_the_processes_is_said_at_once(pictures: str, tmp_path: Path) -> None:
+    plan = RunPlan(data=pictures, model=LAYER_NET, recipe=tiny_recipe("data.batch_size=14"))
+    source = open_source(pictures)
+    world = World(rank=6, size=7)
+    with pytest.raises(UserError, match="6 held-out pictures for 7 processes"):
+        prepare(RunConfig.of(plan), plan.recipe, source, Network(LAYER_NET), None, world)
+
+
+def test_every_setting_of_the_data_reaches_the_loaders(pictures: str) -> None:
+    source = open_source(pictures)
+    task = ClassifyTask(
+        source, tiny_recipe("data.reduced_decode=true"), preprocess=Preprocess(size=8, crop=1.0), seed=0
+    )
+    assert task.train_batches()._feed._loader.dataset.view.reduced_decode is True

@@ -196,18 +196,19 @@ def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, repor
     summary = summarise(
         folder,
         run.task,
-        trainer.engine.model,
-        settings=settings,
+        trainer.engine,
         spec=run.network.spec,
         config=config,
         progress=progress,
+        warn=reporter.warn,
     )
     if world.first:
         write_json(folder / SUMMARY, summary)
     best = summary["best"]
     message = f"best epoch {best['epoch']}: top-1 {best['top1']:.2f}% ({best['weights']} weights), in {folder}"
     reporter.note(message)
-    return RunResult(folder=folder, finished=True, summary=summary, message=message, interrupted=trainer.interrupted)
+    (interrupted,) = world.agree(trainer.interrupted)
+    return RunResult(folder=folder, finished=True, summary=summary, message=message, interrupted=interrupted)
 
 
 def _finished_before(folder: Path, recipe: Recipe, reporter: Reporter) -> RunResult:
@@ -321,6 +322,7 @@ def prepare(
     total_cost(network.spec, recipe.data.size)
     # Asking for the batches now makes a batch larger than the data a mistake before anything is written.
     task.train_batches()
+    task.val_batches()
     return Prepared(
         config=config, recipe=recipe, source=source, task=task, network=network, preprocess=preprocess, place=place
     )
@@ -362,16 +364,20 @@ def _voice(reporter: Reporter | None, world: World) -> Reporter:
     return reporter if reporter is not None and world.first else SilentReporter()
 
 
-def fitted_batch(batch_size: int, num_pictures: int, processes: int) -> int:
-    """Return a batch that the data can fill: of fewer pictures a quarter, an even number for each process."""
+def fitted_batch(batch_size: int, num_pictures: int, *, processes: int, micro_batch: int) -> int:
+    """Return a batch that the data can fill: of fewer pictures a quarter, in even micro-batches for each process."""
     if batch_size <= num_pictures:
         return batch_size
-    return max(2, num_pictures // 4 // processes // 2 * 2) * processes
+    share = num_pictures // 4 // processes
+    pair = 2 * max(1, -(-share // micro_batch))
+    return max(2, share // pair * pair) * processes
 
 
 def _fitted(recipe: Recipe, num_pictures: int, world: World, reporter: Reporter) -> Recipe:
     """Return the recipe with a batch that the data can fill."""
-    batch_size = fitted_batch(recipe.data.batch_size, num_pictures, world.size)
+    batch_size = fitted_batch(
+        recipe.data.batch_size, num_pictures, processes=world.size, micro_batch=recipe.engine.micro_batch
+    )
     if batch_size == recipe.data.batch_size:
         return recipe
     reporter.note(

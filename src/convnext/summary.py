@@ -1,9 +1,10 @@
 """summary.json: what a finished run achieved, at what cost, on which machine; and its pictures."""
 
+import contextlib
 import csv
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -13,20 +14,19 @@ import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
-from torch import nn
 
 import convnext
 from convnext.cost import total_cost
 from convnext.data.augment import keep_labels_true
-from convnext.files import write_text
+from convnext.files import DamagedFile, write_text
 from convnext.labels import readable
 from convnext.plots import plot_confusion, plot_guesses
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, sample_guesses
-from convnext.train.checkpoint import BEST, Progress, read_checkpoint
-from convnext.train.loop import Settings
+from convnext.train.checkpoint import BEST, Best, FileCheckpoint, Progress, read_checkpoint
+from convnext.train.engine import Engine
 from convnext.train.score import Weights, score
-from convnext.train.sharding import load_whole
+from convnext.train.sharding import copy_state, load_whole
 
 SHOWN = 24
 # A matrix of more classes would make the summary megabytes long; confusion.csv holds it in any case.
@@ -37,21 +37,20 @@ WEIGHTS_NAME: dict[Weights, str] = {"raw": "raw", "ema": "EMA"}
 def summarise(
     folder: Path,
     task: ClassifyTask,
-    network: nn.Module,
+    engine: Engine[Any, Any],
     *,
-    settings: Settings,
     spec: NetSpec,
     config: Mapping[str, Any],
     progress: Progress,
+    warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """Score the best weights as they lie in best.safetensors, draw their pictures and return the summary.
 
-    Of several processes all call this, and the first one writes.
-
-    Afterwards `network` holds these weights.
+    Of several processes all call this, and the first one writes. Afterwards the engine's model holds these weights.
+    `warn` hears when the file is damaged; the last weights are then scored.
     """
-    best, weights = _load_best(folder, network)
-    place = settings.place
+    best = _load_best(folder, engine, progress, task.target, warn)
+    network, weights, place = engine.model, best.weights, engine.place
     scored = score(
         task, {weights: network}, task.val_batches(), device=place.device, precision=place.precision, world=place.world
     )[weights]
@@ -107,14 +106,26 @@ def _as_csv(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _load_best(folder: Path, network: nn.Module) -> tuple[Any, Weights]:
-    checkpoint = read_checkpoint(folder / BEST)
+def _load_best(
+    folder: Path, engine: Engine[Any, Any], progress: Progress, target: str, warn: Callable[[str], None]
+) -> Best:
+    """Put the best weights into the engine's model and say which they are; the last ones where the file is damaged."""
+    checkpoint: FileCheckpoint | None = None
+    with contextlib.suppress(DamagedFile):
+        checkpoint = read_checkpoint(folder / BEST)
+    (lost,) = engine.place.world.agree(checkpoint is None)
+    if lost or checkpoint is None:
+        assert progress.best is not None, "a finished run has scored an epoch"
+        weights, last = progress.best.weights, progress.history[-1]
+        warn(f"{folder / BEST} is damaged, so epoch {progress.best.epoch} is lost; the last one is scored instead")
+        copy_state(engine.models()[weights], engine.model)
+        return Best(epoch=last["epoch"], weights=weights, value=last[weights][target])
     best = checkpoint.progress.best
     assert best is not None, "best.safetensors is written when an epoch became the best"
     state = checkpoint.ema if best.weights == "ema" else checkpoint.raw
     assert state is not None, "the weights that were scored best are in the file"
-    load_whole(network, state)
-    return best, best.weights
+    load_whole(engine.model, state)
+    return best
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convnext.cli.train import _begun
+from convnext.errors import UserError
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -66,3 +69,18 @@ def test_a_mistake_is_one_sentence_of_one_process(pictures: Path, tmp_path: Path
     assert done.returncode != 0
     assert done.stderr.count("convnext: ") == 1 and "did you mean convnext_tiny" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_restart_before_the_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    environment = {"TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_RESTART_COUNT": "1"}
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "recipe.json", ".last.safetensors.x.partial"):
+        (tmp_path / "run" / name).write_text("{}")
+    assert _begun(tmp_path / "run", environment) is None
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.safetensors").write_text("")
+    assert _begun(tmp_path / "run", environment) == tmp_path / "run"
+    assert _begun(tmp_path / "run", {}) is None
+    with pytest.raises(UserError, match="--max-restarts needs --out"):
+        _begun(None, environment)

@@ -1,3 +1,4 @@
+import io
 import pickle
 import random
 from dataclasses import replace
@@ -5,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from convnext.data.augment import eval_picture, train_picture
 from convnext.data.loader import EvalLoader, TrainLoader, epoch_order
+from convnext.data.pictures import read_picture
 from convnext.data.sources import open_source
-from convnext.data.splits import LabelSafe
+from convnext.data.splits import LabelSafe, Split
 from convnext.errors import UserError
 from convnext.preprocess import Preprocess
 from convnext.recipe import Augment
@@ -83,6 +86,62 @@ def test_workers_change_nothing(painted, workers):
         same(list(shared.epoch(epoch)), whole)
         same(list(shared.epoch(epoch, first_step=4)), whole[4:])
     same(list(eval_loader(split, workers=workers)), list(eval_loader(split)))
+
+
+class JpegStore:
+    """A store of files in memory, one of them broken."""
+
+    def __init__(self, count, broken):
+        self.files = [b"no picture" if entry == broken else jpeg(entry) for entry in range(count)]
+
+    def name(self, entry):
+        return f"jpegs/{entry}"
+
+    def encoded(self, entry):
+        return self.files[entry]
+
+    def picture(self, entry):
+        return read_picture(self.files[entry], self.name(entry))
+
+
+def jpeg(number):
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(number).integers(0, 256, (41, 30 + number, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(stream, "JPEG", progressive=number % 5 == 0)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_change_nothing_with_the_papers_whole_augmentation(workers):
+    split = Split(store=JpegStore(24, broken=13), entries=np.arange(24), labels=np.arange(24))
+    whole = replace(AUGMENT, randaugment="rand-m9-mstd0.5-inc1")
+    alone, shared = (train_loader(split, size=16, augment=whole, workers=count) for count in (0, workers))
+    for epoch in (0, 1):
+        same(list(shared.epoch(epoch)), list(alone.epoch(epoch)))
+    for batch in alone.epoch(1):
+        for pixels, index in zip(batch.images, batch.indices.tolist(), strict=True):
+            generator = np.random.default_rng(np.random.SeedSequence([3, 1, index]))
+            # Whole pictures from Pillow: the parts that are decoded for a crop are the same.
+            expected = train_picture(split.picture(index), 16, whole, generator)
+            assert (pixels.permute(1, 2, 0).numpy() == expected).all()
+
+
+def test_the_training_loader_obeys_its_source_and_its_recipe(painted):
+    split = Split(store=JpegStore(12, broken=None), entries=np.arange(12), labels=np.arange(12))
+    whole = replace(AUGMENT, crop_scale=(1.0, 1.0), randaugment="rand-m9-n1-p1-inc1")
+    batches = {
+        name: next(train_loader(split, augment=whole, batch_size=12, **changes).epoch(0)).images
+        for name, changes in {
+            "plain": {},
+            "digits": {"label_safe": LabelSafe(flip=False, min_crop_scale=0.7)},
+            "reduced": {"reduced_decode": True},
+            "grey": {"channels": 1},
+        }.items()
+    }
+    assert batches["grey"].shape == (12, 1, 8, 8)
+    for name in ("digits", "reduced"):
+        assert batches[name].shape == (12, 3, 8, 8)
+        assert not torch.equal(batches["plain"], batches[name])
 
 
 @pytest.mark.parametrize("first_step", range(8))

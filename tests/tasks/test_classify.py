@@ -132,7 +132,7 @@ def test_training_pictures_obey_the_source() -> None:
     for batch in tiny_task(recipe, source).train_batches().epoch(0):
         for pixels, index in zip(batch.images, batch.indices.tolist(), strict=True):
             whole = source.train.picture(index).resize((8, 8), Image.Resampling.BICUBIC)
-            assert (pixels.permute(1, 2, 0).numpy() == np.asarray(whole)).all()
+            assert np.abs(pixels.permute(1, 2, 0).numpy() - np.asarray(whole).astype(int)).max() <= 1
 
 
 def test_grey_networks_get_grey_pictures() -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from convnext.errors import UserError
 from convnext.train.distributed import ALONE, World, join, pieces
-from tests.train.two_processes import BASE, CALM, PICTURES, train
+from tests.train.test_resume import timeless
+from tests.train.two_processes import BASE, CALM, PICTURES, SPOILT, train
 
 Results = dict[str, list[dict[str, Any]]]
 # Sums of 16 numbers in another order, in float64.
@@ -123,6 +124,7 @@ def test_a_signal_to_one_process_stops_both_and_going_on_equals_never_stopping(
         assert two[name][rank]["first_step"] == 3
         assert two[name][rank]["weights"] == two[whole][rank]["weights"]
         assert two[name][rank]["losses"] == two[whole][rank]["losses"][3:]
+        assert timeless(two[name][rank]["history"]) == timeless(two[whole][rank]["history"])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("left", "ddp"), ("spread_left", "fsdp")])
@@ -147,6 +149,39 @@ def test_a_damaged_share_gives_way_to_the_checkpoint_before(two: Results) -> Non
     assert first["weights"] == two["spread"][0]["weights"]
 
 
+def test_a_damaged_file_gives_way_to_the_checkpoint_before_in_all_processes(two: Results) -> None:
+    first, second = two["damaged_file"]
+    assert first["first_step"] == second["first_step"] == 2
+    assert first["weights"] == second["weights"] == two["dropping"][0]["weights"]
+
+
+def test_going_on_with_scoring_under_fsdp_can_train_afterwards(two: Results) -> None:
+    for rank in (0, 1):
+        assert two["spread_scoring"][rank]["first_step"] == 2
+        assert two["spread_scoring"][rank]["weights"] == two["spread"][rank]["weights"]
+
+
+def test_the_newest_checkpoint_counts_whatever_its_form(two: Results, alone: dict[str, Any]) -> None:
+    assert two["changing"][0]["first_step"] == 5 and two["changing"][0]["spread"]
+    assert apart(two["changing"][0], alone) < ROUNDING
+
+
+def test_an_unreadable_picture_weighs_nothing_wherever_it_falls(two: Results, tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", ALONE, *CALM, spoilt=SPOILT)
+    parts = train(tmp_path / "parts", ALONE, *CALM, "engine.micro_batch=4", spoilt=SPOILT)
+    assert (
+        len(whole["seen"][0]) < 16 and [] in parts["seen"] + two["unreadable"][0]["seen"] + two["unreadable"][1]["seen"]
+    )
+    assert apart(whole, parts) < ROUNDING
+    assert apart(whole, two["unreadable"][0]) < ROUNDING
+    assert whole["images_seen"] == two["unreadable"][1]["images_seen"] < 96
+
+
+def test_a_compiled_network_learns_the_same_in_two_processes(two: Results, alone: dict[str, Any]) -> None:
+    assert apart(two["compiled"][0], alone) < 1e-9
+    assert two["compiled"][0]["weights"] == two["compiled"][1]["weights"]
+
+
 def test_an_error_in_one_process_ends_all(two: Results) -> None:
     own, other = "own: only me", "other: process {} of this run met an error"
     assert two["errors"][0]["heard"] == [own, other.format(1)]
@@ -156,7 +191,7 @@ def test_an_error_in_one_process_ends_all(two: Results) -> None:
 
 @pytest.mark.parametrize(
     ("batch", "world", "most", "count"),
-    [(16, 1, 16, 1), (16, 2, 16, 1), (16, 1, 15, 2), (16, 2, 3, 4), (4096, 8, 128, 4), (12, 1, 5, 3), (7, 1, 3, 7)],
+    [(16, 1, 16, 1), (16, 2, 16, 1), (16, 1, 15, 2), (16, 2, 3, 4), (4096, 8, 128, 4), (12, 1, 5, 3), (10, 1, 3, 5)],
 )
 def test_the_fewest_pieces_that_are_small_enough(batch: int, world: int, most: int, count: int) -> None:
     assert pieces(batch, world, most) == count
@@ -165,6 +200,11 @@ def test_the_fewest_pieces_that_are_small_enough(batch: int, world: int, most: i
 def test_a_batch_that_cannot_be_shared_equally_is_a_sentence() -> None:
     with pytest.raises(UserError, match=r"data.batch_size is 50 for 8 processes.*such as 48"):
         pieces(50, 8, 64)
+
+
+def test_a_batch_that_falls_into_crumbs_is_a_sentence() -> None:
+    with pytest.raises(UserError, match=r"at most 128 only as 179 x 2.*data.batch_size=357"):
+        pieces(358, 1, 128)
 
 
 def test_alone_without_torchrun_and_a_sentence_for_half_of_its_variables() -> None:

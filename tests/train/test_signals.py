@@ -10,7 +10,7 @@ from convnext.train.signals import SIGNALS, StopRequest
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_first_signal_is_noted_and_the_second_acts_as_before(number: signal.Signals) -> None:
+def test_the_first_signal_is_noted_and_a_second_ctrl_c_acts_as_before(number: signal.Signals) -> None:
     heard: list[int] = []
     before = signal.signal(number, lambda got, frame: heard.append(got))
     mine = signal.getsignal(number)
@@ -21,7 +21,8 @@ def test_first_signal_is_noted_and_the_second_acts_as_before(number: signal.Sign
             assert stop.requested and stop.signal_name == number.name
             assert heard == []
             os.kill(os.getpid(), number)
-            assert heard == [number]
+            # Schedulers and torchrun send SIGTERM twice, and mean the same.
+            assert heard == ([number] if number == signal.SIGINT else [])
         assert signal.getsignal(number) is mine
         with StopRequest():
             pass

@@ -133,4 +133,6 @@ def test_scoring_counts_both_weights() -> None:
 
 
 def test_speed_of_a_step() -> None:
-    assert StepTimes(compute_seconds=0.3, wait_seconds=0.1, start_seconds=9.0, pictures=8).images_per_second == pytest.approx(20)
+    assert StepTimes(
+        compute_seconds=0.3, wait_seconds=0.1, start_seconds=9.0, pictures=8
+    ).images_per_second == pytest.approx(20)

@@ -6,15 +6,17 @@ OUT/<name>-<rank>.json.
 
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from convnext.data.loader import Batch
+from convnext.data.loader import Batch, epoch_order
 from convnext.errors import UserError
 from convnext.tasks.classify import ReadyBatch
 from convnext.train.chance import Chance
@@ -36,6 +38,8 @@ from tests.train.tiny import (
 PICTURES = {"train": 45, "val": 9}
 BASE = ("data.batch_size=16", "optim.lr=0.01", "schedule.epochs=3", "ema.decay=0.7")
 CALM = (*BASE, "regularise.drop_path=0")
+# One picture here, and all four of one micro-batch of the first step, whose order follows from the seed.
+SPOILT = frozenset({3, *epoch_order(3, 0, PICTURES["train"])[8:12].tolist()})
 
 
 class Drawing(DoubleTask):
@@ -58,10 +62,11 @@ def train(
     spec: Any = LAYER_NET,
     watcher: Watcher | None = None,
     going_on: bool = False,
+    spoilt: frozenset[int] = frozenset(),
 ) -> dict[str, Any]:
     """Train, and return the losses, the drawn numbers, the pictures and the history."""
     recipe = tiny_recipe(*settings)
-    task = tiny_task(recipe, tiny_source(**PICTURES), kind=Drawing, world=world)
+    task = tiny_task(recipe, tiny_source(**PICTURES, spoilt=spoilt), kind=Drawing, world=world)
     assert isinstance(task, Drawing)
     task.seen, task.drawn = [], []
     watcher = watcher or Watcher()
@@ -119,19 +124,45 @@ def errors(folder: Path, world: World) -> dict[str, Any]:
     }
 
 
-def damaged(folder: Path, world: World, *settings: str) -> dict[str, Any]:
-    """Go on from the checkpoint folder before the last one, of which one file was changed."""
+def stopped_scoring(folder: Path, world: World, *settings: str) -> dict[str, Any]:
+    """Stop after the last step of an epoch, so that going on begins with scoring."""
+    watcher = Watcher(signal_after=2 if world.rank == 1 else None, number=signal.SIGTERM)
+    first = train(folder, world, *settings, watcher=watcher)
+    assert not first["finished"] and first["step"] == 2
+    return train(folder, world, *settings, going_on=True)
+
+
+def damaged(folder: Path, world: World, *settings: str, pattern: str = "last.sharded/__1_*") -> dict[str, Any]:
+    """Go on from the checkpoint before the last one, of which one file was changed; the second process is slow."""
     watcher = Watcher(signal_after=3 if world.rank == 1 else None, number=signal.SIGTERM)
     train(folder, world, *settings, watcher=watcher)
     if world.first:
-        victim = sorted((folder / "last.sharded").glob("__1_*"))[0]
+        victim = sorted(folder.glob(pattern))[0]
         data = bytearray(victim.read_bytes())
         data[len(data) // 2] ^= 1
         victim.write_bytes(data)
     world.gather(None)
     watcher = Watcher()
+    if not world.first:
+        time.sleep(0.5)
     again = train(folder, world, *settings, going_on=True, watcher=watcher)
     return {**again, "warnings": watcher.warnings}
+
+
+def changing(folder: Path, world: World, *settings: str) -> dict[str, Any]:
+    """Go on with fsdp where ddp stopped, beside an older checkpoint of the form that is no longer written."""
+    left_standing(folder, world, *settings, "engine.parallel=fsdp")
+    older = folder.with_name(f"{folder.name}-older")
+    if world.first:
+        shutil.copytree(folder / "last.sharded", older)
+    watcher = Watcher(signal_after=5 if world.rank == 1 else None, number=signal.SIGTERM)
+    train(folder, world, *settings, going_on=True, watcher=watcher)
+    if world.first:
+        # As a kill between writing the one and removing the other leaves it.
+        assert not (folder / "last.sharded").exists()
+        older.rename(folder / "last.sharded")
+    world.gather(None)
+    return train(folder, world, *settings, "engine.parallel=fsdp", going_on=True)
 
 
 SCENARIOS: dict[str, Callable[[Path, World], dict[str, Any]]] = {
@@ -149,6 +180,13 @@ SCENARIOS: dict[str, Callable[[Path, World], dict[str, Any]]] = {
     "left": lambda folder, world: left_standing(folder, world, *CALM),
     "spread_left": lambda folder, world: left_standing(folder, world, *CALM, "engine.parallel=fsdp"),
     "damaged": lambda folder, world: damaged(folder, world, *BASE, "engine.parallel=fsdp", "engine.save_minutes=0"),
+    "damaged_file": lambda folder, world: damaged(
+        folder, world, *BASE, "engine.save_minutes=0", pattern="last.safetensors"
+    ),
+    "spread_scoring": lambda folder, world: stopped_scoring(folder, world, *BASE, "engine.parallel=fsdp"),
+    "changing": lambda folder, world: changing(folder, world, *CALM),
+    "unreadable": lambda folder, world: train(folder, world, *CALM, "engine.micro_batch=4", spoilt=SPOILT),
+    "compiled": lambda folder, world: train(folder, world, *CALM, "engine.micro_batch=4", "engine.compile=true"),
     "errors": errors,
 }
 

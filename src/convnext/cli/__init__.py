@@ -41,5 +41,6 @@ def _explained(error: Exception) -> str | None:
             "try --set data.workers=0"
         )
     if isinstance(error, RuntimeError) and any(sign in str(error) for sign in ("gloo", "NCCL")):
-        return "another process of this run ended, so this one cannot go on; its own message says why"
+        reason = str(error).splitlines()[0][:200]
+        return f"this process lost the others of its run, and the first to end says why ({reason})"
     return None

@@ -1,7 +1,7 @@
 """The command that trains."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,8 +64,9 @@ def train(
             result = _go_on(begun, device, settings if resume else [], world)
         else:
             assert data is not None
-            with world.together():
-                plan = make_plan(
+            plan = _made_in_turn(
+                world,
+                lambda: make_plan(
                     data,
                     model=model,
                     recipe=recipe,
@@ -77,12 +78,21 @@ def train(
                     device=device or "auto",
                     track=track or [],
                     quiet=not world.first,
-                )
+                ),
+            )
             result = _start(plan, seeds, out, world)
         if world.first:
             _show_result(result, json)
     if not result.finished:
         raise typer.Exit(130)
+
+
+def _made_in_turn(world: "World", make: "Callable[[], RunPlan]") -> "RunPlan":
+    """Make the plan in the first process and then in the others, which find what it indexed and downloaded."""
+    with world.together():
+        plan = make() if world.first else None
+    with world.together():
+        return make() if plan is None else plan
 
 
 def _begun(out: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -91,10 +101,16 @@ def _begun(out: Path | None, environment: Mapping[str, str]) -> Path | None:
         raise UserError("--max-restarts needs --out RUN, so that the restarted processes find the run to go on with")
     if out is None or int(environment.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
         return None
+    from convnext.folder import forget, remove_partial
     from convnext.run import is_run
     from convnext.seeds import SEEDS
 
-    return out if is_run(out) or (out / SEEDS).exists() else None
+    if is_run(out) or (out / SEEDS).exists():
+        return out
+    # It ended before its first checkpoint and could not clear up after itself.
+    remove_partial(out)
+    forget(out)
+    return None
 
 
 def _go_on(folder: Path, device: str | None, settings: list[str], world: "World") -> "RunResult | SeedsResult":

@@ -48,12 +48,24 @@ def train_picture(
 
     augment: as `keep_labels_true` leaves it; safe: beyond that, no translation moves more out of sight than it allows.
     """
+    return vary_square(cut_square(picture, size, augment, generator), augment, generator, safe=safe)
+
+
+def cut_square(picture: Uncut | Image.Image, size: int, augment: Augment, generator: np.random.Generator) -> Pixels:
+    """Do the first half of `train_picture`: cut a random part, scale it to a square and perhaps mirror it."""
     uncut = LoadedPicture(image=picture) if isinstance(picture, Image.Image) else picture
     box = random_crop(*uncut.size, augment.crop_scale, augment.crop_ratio, generator)
     square = scale_part(*uncut.part(box, size), size, augment.interpolation)
     if generator.random() < augment.flip:
         # torch turns pixels of three bytes round ten times faster than numpy.
         square = torch.from_numpy(square).flip(1).numpy()
+    return square
+
+
+def vary_square(
+    square: Pixels, augment: Augment, generator: np.random.Generator, *, safe: LabelSafe = PHOTOGRAPHS
+) -> Pixels:
+    """Do the second half of `train_picture`, given the generator as the first half left it."""
     if augment.randaugment is None:
         return square
     policy = _policy(augment.randaugment)

@@ -15,7 +15,16 @@ SMOOTHING = 13  # Pillow's SMOOTH: the 3 x 3 neighbours count 1, the middle 5
 
 def auto_contrast(pixels: Pixels) -> Pixels:
     """Stretch each channel to the whole range."""
-    return to_array(ImageOps.autocontrast(to_image(pixels)))
+    # Row by row, for numpy is ten times slower where the inner axis has three entries.
+    rows = pixels.reshape(len(pixels), -1)
+    low = rows.min(axis=0).reshape(-1, pixels.shape[2]).min(axis=0).astype(np.float64)
+    high = rows.max(axis=0).reshape(-1, pixels.shape[2]).max(axis=0).astype(np.float64)
+    plain = high <= low
+    # In double precision and in the order of Pillow's arithmetic, for what follows the point is cut off.
+    scale = np.where(plain, 1.0, 255.0 / np.where(plain, 1.0, high - low))
+    offset = np.where(plain, 0.0, -low * scale)
+    stretched: Pixels = (rows * np.tile(scale, pixels.shape[1]) + np.tile(offset, pixels.shape[1])).astype(np.uint8)
+    return stretched.reshape(pixels.shape)
 
 
 def equalize(pixels: Pixels) -> Pixels:

@@ -20,12 +20,10 @@ SEGMENT = struct.Struct(">BBH")  # marker, kind, length
 FRAME = struct.Struct(">BHHB")  # bits, height, width, channels
 SEQUENTIAL_FRAMES, SCAN, METADATA = (0xC0, 0xC1), 0xDA, 0xE1
 # Segments that hold tables, colour profiles and remarks, and the least length at which Pillow makes sense of them.
-HARMLESS = {0xC4: 2, 0xDB: 2, 0xE0: 16, 0xE2: 18, 0xED: 2, 0xEE: 14, 0xFE: 2}
+HARMLESS = dict.fromkeys((0xC4, 0xDB, *range(0xE3, 0xF0), 0xFE), 2) | {0xE0: 16, 0xE2: 18, 0xEE: 14}
 MARKER, END = re.compile(rb"\xff[^\x00]"), b"\xff\xd9"
 # What a decoder says when all rows are there and bytes are left over.
 LEFT_OVER = "extraneous bytes before marker"
-# Smoothing of the colours reaches a few rows down: two of the coarsest colour rows are more than enough.
-ROWS_BELOW = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,19 +32,21 @@ class PlainJpeg:
 
     width, height   of the picture in pixels
     height_at       place in `data` of the two bytes that tell the height
+    rows_below      how many more rows the smoothing of coarser colours looks at
     """
 
     data: bytes
     width: int
     height: int
     height_at: int
+    rows_below: int
 
     def rows(self, end: int, scale: int = 1) -> Pixels | None:
         """Return the RGB pixels of the rows above `end`, and perhaps more rows; None where the decoder gives up.
 
         scale: 2, 4 or 8 shrinks both sides by that, rounded up, in the decoder, which is faster.
         """
-        end = min(end + ROWS_BELOW, self.height)
+        end = min(end + self.rows_below, self.height)
         data: bytes | bytearray = self.data
         if end < self.height:
             # A decoder stops after as many rows as the file says there are: this one says fewer.
@@ -75,7 +75,7 @@ def plain_jpeg(data: bytes) -> PlainJpeg | None:
 
 def _read_segments(data: bytes) -> PlainJpeg | None:
     place = len(START)
-    frame: tuple[int, int, int, int] | None = None  # height, width, channels, place of the height
+    frame = None
     has_exif = False
     while True:
         mark, kind, length = SEGMENT.unpack_from(data, place)
@@ -84,8 +84,7 @@ def _read_segments(data: bytes) -> PlainJpeg | None:
         if mark != 0xFF or kind == SCAN:
             break
         if kind in SEQUENTIAL_FRAMES and frame is None:
-            bits, height, width, channels = FRAME.unpack_from(data, segment)
-            frame = (height, width, channels if bits == 8 else 0, segment + 1)
+            frame = segment
         elif kind == METADATA:
             is_exif = data.startswith(EXIF, segment)
             if (is_exif and has_exif) or not _is_upright(data[segment:place]):
@@ -93,12 +92,17 @@ def _read_segments(data: bytes) -> PlainJpeg | None:
             has_exif |= is_exif
         elif length < HARMLESS.get(kind, length + 1):
             return None
-    if frame is None or mark != 0xFF or data[segment] != frame[2] or not _is_one_whole_scan(data, place):
+    if frame is None or mark != 0xFF:
         return None
-    height, width, channels, height_at = frame
-    if channels not in (1, 3) or not 0 < width * height <= MAX_PIXELS:
+    bits, height, width, channels = FRAME.unpack_from(data, frame)
+    is_plain = bits == 8 and channels in (1, 3) and 0 < width * height <= MAX_PIXELS
+    if not is_plain or data[segment] != channels or not _is_one_whole_scan(data, place):
         return None
-    return PlainJpeg(data=data, width=width, height=height, height_at=height_at)
+    # The low half of a byte for each channel: how many of its rows there are in a block of rows.
+    rows = max(data[frame + FRAME.size + 1 + 3 * channel] & 15 for channel in range(channels))
+    return PlainJpeg(
+        data=data, width=width, height=height, height_at=frame + 1, rows_below=0 if rows == 1 else 2 * rows
+    )
 
 
 def _is_upright(metadata: bytes) -> bool:

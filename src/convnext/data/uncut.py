@@ -72,6 +72,8 @@ class JpegPicture:
         pixels = self.jpeg.rows(top + height, scale)
         if pixels is None:
             return LoadedPicture(image=read_picture(self.jpeg.data, self.name)).part(box, side)
+        if scale == 1:
+            return pixels, box
         return pixels, (left / scale, top / scale, width / scale, height / scale)
 
 

@@ -4,11 +4,13 @@ Pillow weighs 4 x 4 neighbours for each pixel, one pixel after another. A shear 
 along one axis, with the same weights for a whole line, and that goes several times faster line by line.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from convnext.data.colours import to_array, to_image
 from convnext.data.pictures import Pixels
@@ -28,12 +30,12 @@ Fill = tuple[int, ...]
 
 
 def shear_x(pixels: Pixels, factor: float, fill: Fill, method: Interpolation) -> Pixels:
-    """Move each row by `factor` times its height below the upper edge."""
+    """Move each row to the left by `factor` times its depth below the upper edge."""
     return _slide_rows(pixels, factor * (np.arange(pixels.shape[0]) + 0.5), fill, method)
 
 
 def shear_y(pixels: Pixels, factor: float, fill: Fill, method: Interpolation) -> Pixels:
-    """Move each column by `factor` times its distance from the left edge."""
+    """Move each column up by `factor` times its distance from the left edge."""
     return _slide_columns(pixels, factor * (np.arange(pixels.shape[1]) + 0.5), fill, method)
 
 
@@ -58,56 +60,70 @@ def rotate(pixels: Pixels, degrees: float, fill: Fill, method: Interpolation) ->
 def _slide_rows(pixels: Pixels, shifts: Floats, fill: Fill, method: Interpolation) -> Pixels:
     """Return a picture whose pixel at x is, in row y, what was at x + shifts[y]; `fill` where that lies outside."""
     height, width, channels = pixels.shape
-    whole, weights = _taps(shifts, width, method)
+    flat = pixels.reshape(height, -1)
+    whole = np.clip(np.floor(shifts), -width - 2, width + 2).astype(np.int64)
     border = int(np.abs(whole).max()) + 2
-    padded = np.zeros((height, border + width + border, channels), dtype=np.uint8)
-    padded[:, border : border + width] = pixels
-    padded[:, border - 2 : border] = pixels[:, :1]
-    padded[:, border + width : border + width + 2] = pixels[:, -1:]
-    windows = sliding_window_view(padded.reshape(height, -1), (width + TAPS - 1) * channels, axis=1)
-    near = torch.from_numpy(windows[np.arange(height), (whole + border - 1) * channels]).float()
-    views = [near[:, tap * channels : (tap + width) * channels] for tap in range(TAPS)]
-    moved = _weighted(views, [weight[:, None] for weight in weights])
-    _fill_outside(moved, np.repeat(np.arange(width), channels)[None, :], shifts[:, None], width, np.tile(fill, width))
+    padded = np.empty((height, (border + width + border) * channels), dtype=np.uint8)
+    padded[:, border * channels : -border * channels] = flat
+    for place in (border - 2, border - 1):
+        padded[:, place * channels : (place + 1) * channels] = flat[:, :channels]
+        padded[:, -(place + 1) * channels : padded.shape[1] - place * channels] = flat[:, -channels:]
+    near = np.empty((height, (width + TAPS - 1) * channels), dtype=np.uint8)
+    for first, end in _runs(whole):
+        start = (int(whole[first]) + border - 1) * channels
+        near[first:end] = padded[first:end, start : start + near.shape[1]]
+    levels = torch.from_numpy(near).float()
+    moved = _weighted(
+        [levels[:, tap * channels : (tap + width) * channels] for tap in range(TAPS)],
+        [weight[:, None] for weight in _weights(shifts - whole, method)],
+    )
+    _fill_outside(moved, np.arange(width).repeat(channels)[None, :], shifts[:, None], width, fill)
     return moved.reshape(pixels.shape)
 
 
 def _slide_columns(pixels: Pixels, shifts: Floats, fill: Fill, method: Interpolation) -> Pixels:
     """Return a picture whose pixel at y is, in column x, what was at y + shifts[x]; `fill` where that lies outside."""
     height, width, channels = pixels.shape
-    stride = width * channels
-    whole, weights = _taps(shifts, height, method)
+    flat = pixels.reshape(height, -1)
+    whole = np.clip(np.floor(shifts), -height - 2, height + 2).astype(np.int64)
     border = int(np.abs(whole).max()) + 2
-    padded = np.zeros((border + height + border, stride), dtype=np.uint8)
-    padded[border : border + height] = pixels.reshape(height, stride)
-    padded[border - 2 : border] = padded[border]
-    padded[border + height : border + height + 2] = padded[border + height - 1]
-    first = np.repeat(whole + border - 1, channels) * stride + np.arange(stride)
-    places = np.arange(height + TAPS - 1)[:, None] * stride + first[None, :]
-    near = torch.from_numpy(padded.reshape(-1).take(places)).float()
-    views = [near[tap : tap + height] for tap in range(TAPS)]
-    moved = _weighted(views, [weight.repeat_interleave(channels)[None, :] for weight in weights])
-    _fill_outside(moved, np.arange(height)[:, None], np.repeat(shifts, channels)[None, :], height, np.tile(fill, width))
+    padded = np.empty((border + height + border, width * channels), dtype=np.uint8)
+    padded[border:-border] = flat
+    padded[border - 2 : border] = flat[0]
+    padded[border + height : border + height + 2] = flat[-1]
+    near = np.empty((height + TAPS - 1, width * channels), dtype=np.uint8)
+    for first, end in _runs(whole):
+        start, columns = int(whole[first]) + border - 1, slice(first * channels, end * channels)
+        near[:, columns] = padded[start : start + len(near), columns]
+    levels = torch.from_numpy(near).float()
+    moved = _weighted(
+        [levels[tap : tap + height] for tap in range(TAPS)],
+        [weight.repeat_interleave(channels)[None, :] for weight in _weights(shifts - whole, method)],
+    )
+    _fill_outside(moved, np.arange(height)[:, None], shifts.repeat(channels)[None, :], height, fill)
     return moved.reshape(pixels.shape)
 
 
-def _taps(shifts: Floats, length: int, method: Interpolation) -> tuple[NDArray[np.int64], list[torch.Tensor]]:
-    """Return the whole pixels of each shift, and the weights of the neighbours at -1, 0, 1 and 2 from there."""
-    whole = np.floor(shifts)
-    part = torch.from_numpy((shifts - whole).astype(np.float32))
-    zero = torch.zeros_like(part)
-    square, cube = part**2, part**3
-    weights = {
+def _runs(whole: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield first and end of the lines that move by the same whole number of pixels."""
+    edges = (np.flatnonzero(whole[1:] != whole[:-1]) + 1).tolist()
+    return zip([0, *edges], [*edges, len(whole)], strict=True)
+
+
+def _weights(parts: Floats, method: Interpolation) -> list[Tensor]:
+    """Return the weights of the pixels at -1, 0, 1 and 2 from the whole part of a shift, given the rest of it."""
+    part = torch.from_numpy(parts.astype(np.float32))
+    if method == "bicubic":
         # Cubic convolution with Pillow's parameter for transforms, -1; its resize has -0.5 and torch -0.75.
-        "bicubic": [2 * square - part - cube, 1 - 2 * square + cube, part + square - cube, cube - square],
-        "bilinear": [zero, 1 - part, part, zero],
-        "nearest": [zero, (part < 0.5).float(), (part >= 0.5).float(), zero],
-    }[method]
-    # Beyond the picture all is fill, however far.
-    return np.clip(whole, -length - 2, length + 2).astype(np.int64), weights
+        square = part * part
+        cube = square * part
+        return [2 * square - part - cube, 1 - 2 * square + cube, part + square - cube, cube - square]
+    zero = torch.zeros_like(part)
+    right = part if method == "bilinear" else (part >= 0.5).float()
+    return [zero, 1 - right, right, zero]
 
 
-def _weighted(views: list[torch.Tensor], weights: list[torch.Tensor]) -> Pixels:
+def _weighted(views: list[Tensor], weights: list[Tensor]) -> Pixels:
     total = views[0] * weights[0]
     for view, weight in zip(views[1:], weights[1:], strict=True):
         total.addcmul_(view, weight)
@@ -115,10 +131,12 @@ def _weighted(views: list[torch.Tensor], weights: list[torch.Tensor]) -> Pixels:
     return moved
 
 
-def _fill_outside(
-    moved: Pixels, places: NDArray[np.int64], shifts: Floats, length: int, fill: NDArray[np.int64]
-) -> None:
-    """Write the fill colour where a pixel's centre comes from outside of the picture; all shapes broadcast."""
-    least, end = (np.clip(np.ceil(edge - 0.5 - shifts), 0, length).astype(np.int16) for edge in (0, length))
+def _fill_outside(moved: Pixels, places: NDArray[np.int64], shifts: Floats, length: int, fill: Fill) -> None:
+    """Write the fill colour where the middle of a pixel comes from outside of the picture."""
+    least, end = (np.ceil(edge - 0.5 - shifts).astype(np.int16) for edge in (0, length))
     places = places.astype(np.int16)
-    np.copyto(moved, fill.astype(np.uint8), where=(places < least) | (places >= end))
+    colours = np.tile(np.array(fill, dtype=np.uint8), moved.shape[1] // len(fill))
+    if least.max() > 0:
+        np.copyto(moved, colours, where=places < least)
+    if end.min() < length:
+        np.copyto(moved, colours, where=places >= end)

@@ -100,7 +100,12 @@ def plan_of(recipe: Recipe, spec: NetSpec, facts: Facts) -> Plan:
 
     UserError when the processes cannot share the batch, or the pictures are too small for the network.
     """
-    batch = fitted_batch(recipe.data.batch_size, facts.num_train, facts.processes)
+    batch = fitted_batch(
+        recipe.data.batch_size,
+        facts.num_train,
+        processes=facts.processes,
+        micro_batch=recipe.engine.micro_batch,
+    )
     fitted = replace(recipe, data=replace(recipe.data, batch_size=batch))
     spec = replace(spec, num_classes=facts.num_classes)
     return Plan(

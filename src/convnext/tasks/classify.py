@@ -144,6 +144,7 @@ class ClassifyTask:
             seed=self.seed,
             workers=data.workers,
             channels=self._channels,
+            reduced_decode=data.reduced_decode,
             share=self._share,
             pin=self._pin,
         )

@@ -4,8 +4,9 @@ One atomically written, hashed file (or, for a network that is spread over proce
 can never mix two moments of a run. The one before it is kept, and takes its place when it is damaged.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 
 from convnext.errors import UserError
 from convnext.files import read_tensors, write_tensors
+from convnext.train.distributed import ALONE, OtherProcessError, World
 from convnext.train.ema import Ema
 from convnext.train.optim import optimizer_tensors, restore_optimizer
 from convnext.train.score import Weights
@@ -38,7 +40,7 @@ class Progress:
     """How far a run has come, over all its processes.
 
     step, epoch       optimizer steps done; epochs done and scored
-    loss_sum, images  over the epoch that is open: loss times pictures, and pictures
+    loss_sums, images over the epoch that is open: loss times pictures in each process, and pictures
     images_seen       pictures trained on since the start
     seconds           wall time since the start, pauses between resumes left out; `train_seconds` without scoring
     best, history     the best epoch and one row for each scored epoch
@@ -47,7 +49,7 @@ class Progress:
 
     step: int = 0
     epoch: int = 0
-    loss_sum: float = 0.0
+    loss_sums: tuple[float, ...] = (0.0,)
     images: int = 0
     images_seen: int = 0
     seconds: float = 0.0
@@ -56,6 +58,19 @@ class Progress:
     history: tuple[dict[str, Any], ...] = ()
     unreadable: tuple[str, ...] = ()
 
+    @property
+    def loss_sum(self) -> float:
+        """Loss times pictures over all processes."""
+        return math.fsum(self.loss_sums)
+
+    def of_process(self, rank: int, size: int) -> "Progress":
+        """Return what of the sums one of `size` processes goes on with: its own part, or the first one everything."""
+        if len(self.loss_sums) == size:
+            part = replace(self, loss_sums=(self.loss_sums[rank],))
+        else:
+            part = replace(self, loss_sums=(self.loss_sum if rank == 0 else 0.0,))
+        return part if rank == 0 else replace(part, images=0, images_seen=0)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return asdict(self)
@@ -63,9 +78,10 @@ class Progress:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
         """Rebuild what `to_dict` returned."""
+        values = {"loss_sums": [values.get("loss_sum", 0.0)], **values}
         known = {field.name: values[field.name] for field in fields(cls)}
         best = None if known["best"] is None else Best(**known["best"])
-        sequences = {name: tuple(known[name]) for name in ("history", "unreadable")}
+        sequences = {name: tuple(known[name]) for name in ("history", "unreadable", "loss_sums")}
         return cls(**{**known, **sequences, "best": best})
 
 
@@ -113,19 +129,20 @@ def save_checkpoint(
     progress: Progress,
     description: Mapping[str, Any],
     keep: Path | None = None,
-    write: bool = True,
+    world: World = ALONE,
 ) -> None:
     """Write a checkpoint: `description` is the metadata beside the counters, by name (spec, labels, recipe, ...).
 
     keep   where the file that is there now goes
-    write  False in all processes but one: weights that are spread are gathered by all of them
+    world  all processes call this, because weights that are spread are gathered by all, and the first one writes
 
     UserError when a weight is not a finite number or the file cannot be written; the old file then stays.
     """
-    require_finite(model, path)
+    require_finite(model, path, world)
     tensors = {name: whole(tensor) for name, tensor in run_tensors(model, ema, optimizer).items()}
-    if write:
-        write_tensors(path, tensors, {**description, "format": FORMAT, "progress": progress.to_dict()}, keep=keep)
+    with world.together():
+        if world.first:
+            write_tensors(path, tensors, {**description, "format": FORMAT, "progress": progress.to_dict()}, keep=keep)
 
 
 def run_tensors(model: nn.Module, ema: Ema | None, optimizer: Optimizer | None) -> dict[str, Tensor]:
@@ -154,13 +171,18 @@ def read_checkpoint(path: Path) -> FileCheckpoint:
     )
 
 
-def require_finite(model: nn.Module, path: Path) -> None:
-    """Raise UserError when a weight is NaN or infinite, so that no such state replaces a good checkpoint."""
+def require_finite(model: nn.Module, path: Path, world: World) -> None:
+    """Raise UserError when a weight is NaN or infinite, so that no such state replaces a good checkpoint.
+
+    All processes call this and all raise, whichever of them holds the weight.
+    """
     floats = [own(value.detach()) for value in model.state_dict().values() if value.is_floating_point()]
     # The sum of absolute values is finite exactly when all of them are, short of an overflow.
     norms = torch.stack([norm.float() for norm in torch._foreach_norm(floats, 1)])
-    if not bool(torch.isfinite(norms).all()):
-        raise UserError(f"the weights are no longer finite numbers, so {path} was not overwritten")
+    (broken,) = world.agree(not bool(torch.isfinite(norms).all()))
+    if broken:
+        text = f"the weights are no longer finite numbers, so {path} was not overwritten"
+        raise UserError(text) if world.first else OtherProcessError(text)
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ def choose_device(name: str = "auto", local_rank: int | None = None) -> torch.de
 
     local_rank: of several processes on this machine each takes the GPU of its number.
     """
+    if local_rank is not None and name.startswith("cuda:"):
+        raise UserError(f"several processes take a GPU each, so give the device cuda and not {name}")
     if name in ("auto", "cuda") and local_rank is not None and torch.cuda.is_available():
         return torch.device("cuda", local_rank % torch.cuda.device_count())
     if name == "auto":

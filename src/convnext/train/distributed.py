@@ -125,19 +125,18 @@ def join(environment: Mapping[str, str]) -> Iterator[World]:
     store = PrefixStore(f"restart {environment.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
-    try:
-        with warnings.catch_warnings():
-            # The gradient of a depthwise kernel has another of the two stride texts that mean the same memory.
-            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-            yield world
-    finally:
-        dist.destroy_process_group()
+    with warnings.catch_warnings():
+        # The gradient of a depthwise kernel has another of the two stride texts that mean the same memory.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        yield world
+    # Not after an error: the others may be waiting in a collective, and then this would wait for them.
+    dist.destroy_process_group()
 
 
 def pieces(batch_size: int, world_size: int, micro_batch: int) -> int:
     """Return in how many micro-batches each process takes its share of a batch: the fewest that are small enough.
 
-    UserError when the batch cannot be shared out equally.
+    UserError when the batch cannot be shared out equally, or only in far more pieces than its size asks for.
     """
     if batch_size % world_size:
         near = max(1, round(batch_size / world_size)) * world_size
@@ -146,4 +145,12 @@ def pieces(batch_size: int, world_size: int, micro_batch: int) -> int:
             f"take a multiple, such as {near}"
         )
     share = batch_size // world_size
-    return next(count for count in range(1, share + 1) if share % count == 0 and share // count <= micro_batch)
+    count = next(count for count in range(1, share + 1) if share % count == 0 and share // count <= micro_batch)
+    fewest = -(-share // micro_batch)
+    if count > 2 * fewest:
+        raise UserError(
+            f"{share} pictures a process can be cut into equal micro-batches of at most {micro_batch} only as "
+            f"{count} x {share // count}, which is slow; take data.batch_size={share // fewest * fewest * world_size}, "
+            "or another engine.micro_batch"
+        )
+    return count

@@ -56,9 +56,14 @@ class NotFiniteError(Exception):
 
 
 class Engine(Generic[BatchT, ReadyT]):
-    """The model in training, its average and its optimizer.
+    """The model in training, its average and its optimizer, carried out as a recipe says.
 
-    steps  of the whole run: the schedule and the "auto" average follow from it
+    recipe  with a batch that the data can fill
+    place   device, precision, and which of several processes this is
+    seed    of each step's chance
+
+    `steps` is the length of the whole run, which the schedule and the "auto" average follow. UserError for
+    micro-batches of one picture, of which BatchNorm cannot learn.
     """
 
     def __init__(self, task: Task[BatchT, ReadyT], model: nn.Module, recipe: Recipe, place: Place, seed: int) -> None:
@@ -79,6 +84,13 @@ class Engine(Generic[BatchT, ReadyT]):
         self.forward = self._forward()
         # BatchNorm has no variance to divide by when only one picture of a batch could be read.
         self.fewest = 2 if any(isinstance(layer, BATCH_NORMS) for layer in self.model.modules()) else 1
+        # Of this process, in a step in which all can be read.
+        self.pictures = recipe.data.batch_size // place.world.size
+        if self.pictures // self.batches.micro_batches < self.fewest:
+            raise UserError(
+                "micro-batches of one picture have no variance, so a net with BatchNorm learns nothing of them; take a "
+                "larger engine.micro_batch and data.batch_size"
+            )
         self._generator = torch.Generator(place.device)
 
     def _forward(self) -> nn.Module:
@@ -96,8 +108,8 @@ class Engine(Generic[BatchT, ReadyT]):
     def step(self, batches: Iterable[BatchT], step: int) -> Step:
         """Learn from the micro-batches of a step, counted from 0.
 
-        NotFiniteError when the loss is no number (on a CPU, where it is at hand; elsewhere whoever reads it will see);
-        UserError when no picture of a micro-batch could be read and other processes wait for this one.
+        A picture that cannot be read adds nothing to the gradient, whichever micro-batch or process it fell to.
+        NotFiniteError when the loss is no number (on a CPU, where it is at hand; elsewhere whoever reads it will see).
         """
         set_learning_rate(self.optimizer, self.learning_rate(step))
         exact = torch.float32 if self.place.device.type == "mps" else torch.float64
@@ -105,18 +117,19 @@ class Engine(Generic[BatchT, ReadyT]):
         pictures = 0
         for number, batch in enumerate(batches):
             count = len(batch.indices)
-            if count < self.fewest:
-                self._require_alone(batch)
+            if count < self.fewest and self._may_pass(batch):
                 continue
             last = number == self.batches.micro_batches - 1
-            total += count * self._backward(batch, step, number, last=last)
-            pictures += count
-        if pictures:
+            loss = self._backward(batch, step, number, last=last)
+            if count:
+                total += count * loss
+                pictures += count
+        if pictures or self.place.world.size > 1:
             self._move()
         return Step(loss_sum=total, pictures=pictures)
 
     def _backward(self, batch: BatchT, step: int, number: int, *, last: bool) -> Tensor:
-        """Add a micro-batch's share of the gradient and return its mean loss."""
+        """Add a micro-batch's share of the gradient, by its pictures, and return its mean loss."""
         place = self.place
         model_seed, task_seed = step_seeds(self.seed, step, rank=place.world.rank, micro_batch=number)
         torch.manual_seed(model_seed)
@@ -124,10 +137,10 @@ class Engine(Generic[BatchT, ReadyT]):
         with self._sharing(last):
             with autocast(place.device, place.precision):
                 loss = self.task.loss(self.forward, ready)["total"]
-            if place.device.type == "cpu" and not bool(torch.isfinite(loss)):
+            count = len(batch.indices)
+            if count and place.device.type == "cpu" and not bool(torch.isfinite(loss)):
                 raise NotFiniteError(loss.item())
-            share = loss if self.batches.micro_batches == 1 else loss / self.batches.micro_batches
-            share.backward()  # type: ignore[no-untyped-call]
+            (loss * (count / self.pictures)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _sharing(self, last: bool) -> AbstractContextManager[object]:
@@ -151,13 +164,18 @@ class Engine(Generic[BatchT, ReadyT]):
         if self.ema is not None:
             self.ema.update()
 
-    def _require_alone(self, batch: BatchT) -> None:
+    def _may_pass(self, batch: BatchT) -> bool:
+        """Whether a micro-batch with too few readable pictures may be left out: the other processes wait for it.
+
+        An empty one goes through the network all the same, and its gradient is zero.
+        """
         if self.place.world.size == 1:
-            return
-        name, reason = next(iter(batch.unreadable.items()), ("", "one picture is too few for BatchNorm"))
+            return True
+        if len(batch.indices) == 0:
+            return False
         raise UserError(
-            f"process {self.place.world.rank} has too few readable pictures in a micro-batch to go on with the others "
-            f"({name}: {reason}); convnext data check lists the bad files"
+            f"process {self.place.world.rank} could read one picture of a micro-batch only, of which BatchNorm cannot "
+            f"learn ({next(iter(batch.unreadable.values()), '')}); convnext data check lists the bad files"
         )
 
     def models(self) -> dict[Literal["raw", "ema"], nn.Module]:

@@ -75,7 +75,8 @@ class Trainer(Generic[BatchT, ReadyT]):
             self.progress = checkpoint.progress
         self._spread = is_spread(self.engine.model)
         self.best_of = self._weights_that_choose()
-        self._tally = _Tally(self.progress if self.world.first else Progress(), settings.place.device)
+        own = self.progress.of_process(self.world.rank, self.world.size)
+        self._tally = _Tally(own, settings.place.device)
         self._unreadable: dict[str, str] = {}
         self._clock = self._lap = self._saved = time.perf_counter()
         self._logged = self.progress.images_seen, self.progress.train_seconds
@@ -96,18 +97,19 @@ class Trainer(Generic[BatchT, ReadyT]):
         UserError when the loss stops being a number or a file cannot be written; last.safetensors is then the last
         good state.
         """
-        try:
-            self._begin()
-            with private_randomness(self.settings.place.device), self._stop:
-                while self.progress.epoch < self.epochs:
-                    self._epoch()
-        except Stopped:
-            self._save_last()
-            return False
-        finally:
-            for tracker in self._trackers:
-                tracker.close()
-            self.reporter.stop()
+        with self._stop:
+            try:
+                self._begin()
+                with private_randomness(self.settings.place.device):
+                    while self.progress.epoch < self.epochs:
+                        self._epoch()
+            except Stopped:
+                self._save_last()
+                return False
+            finally:
+                for tracker in self._trackers:
+                    tracker.close()
+                self.reporter.stop()
         return True
 
     def _begin(self) -> None:
@@ -233,14 +235,15 @@ class Trainer(Generic[BatchT, ReadyT]):
 
     def _update_counts(self) -> None:
         """Bring the sums over all processes into `progress`; UserError when the loss is no number any more."""
-        loss_sum, images, images_seen = self.world.total(*self._tally.values())
-        if not math.isfinite(loss_sum):
-            text = self._not_finite(loss_sum, self.progress.step)
+        tallies = self.world.gather(self._tally.values())
+        loss_sums, images, images_seen = (tuple(values) for values in zip(*tallies, strict=True))
+        if not all(map(math.isfinite, loss_sums)):
+            text = self._not_finite(sum(loss_sums), self.progress.step)
             raise UserError(text) if self.world.first else OtherProcessError(text)
-        self.progress = replace(self.progress, loss_sum=loss_sum, images=int(images), images_seen=int(images_seen))
+        self.progress = replace(self.progress, loss_sums=loss_sums, images=sum(images), images_seen=sum(images_seen))
 
     def _not_finite(self, loss: float, step: int) -> str:
-        last = self.settings.folder / LAST
+        last = self.settings.folder / (LAST_FOLDER if self._spread else LAST)
         return (
             f"the loss became {loss} in epoch {self.progress.epoch + 1} by step {step} of {self.steps}, "
             f"learning rate {self.engine.learning_rate(self.progress.step):.3g}; the last good checkpoint is {last}. "
@@ -333,9 +336,10 @@ class Trainer(Generic[BatchT, ReadyT]):
     def _save_last(self) -> None:
         metrics = self.progress.history[-1][self.best_of] if self.progress.history else {}
         self._save(LAST, with_optimizer=True, metrics=metrics)
-        self._saved = time.perf_counter()
+        self._saved = self._lap = time.perf_counter()
 
     def _save(self, name: str, *, with_optimizer: bool, metrics: Mapping[str, Any]) -> None:
+        self._tell_unreadable()
         self._update_counts()
         self.progress = replace(self.progress, seconds=self._seconds())
         self._clock = time.perf_counter()
@@ -353,17 +357,16 @@ class Trainer(Generic[BatchT, ReadyT]):
                 world=self.world,
             )
         else:
-            with self.world.together():
-                save_checkpoint(
-                    folder / name,
-                    model=engine.model,
-                    ema=engine.ema,
-                    optimizer=engine.optimizer if with_optimizer else None,
-                    progress=self.progress,
-                    description=description,
-                    keep=folder / PREVIOUS if name == LAST else None,
-                    write=self.world.first,
-                )
+            save_checkpoint(
+                folder / name,
+                model=engine.model,
+                ema=engine.ema,
+                optimizer=engine.optimizer if with_optimizer else None,
+                progress=self.progress,
+                description=description,
+                keep=folder / PREVIOUS if name == LAST else None,
+                world=self.world,
+            )
         if name == LAST and self.world.first:
             forget_other_form(folder, spread=self._spread)
 

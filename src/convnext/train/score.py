@@ -50,7 +50,9 @@ def score(
     part: _Part[NameT, ReadyT] = _Part({name: task.metric() for name in models})
     # A network that is spread over processes needs all of them at each pass, be it for no picture.
     always = any(is_spread(model) for model in models.values())
-    with _evaluating(models.values()), torch.inference_mode(), autocast(device, precision):
+    # FSDP keeps the buffers of its first pass, which as inference tensors could not be trained with.
+    without_gradients = torch.no_grad() if always else torch.inference_mode()
+    with _evaluating(models.values()), without_gradients, autocast(device, precision):
         for batch in batches:
             if part.note(batch) or always:
                 ready = task.prepare(batch, device, None)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from convnext.errors import UserError
 from convnext.files import DamagedFile, cannot_write, put_back, write_json
 from convnext.train.checkpoint import (
     LAST,
@@ -31,9 +32,11 @@ from convnext.train.checkpoint import (
 )
 from convnext.train.distributed import ALONE, World
 from convnext.train.ema import Ema
+from convnext.train.sharding import own
 
 FORMAT = "convnext sharded run 1"
 LAST_FOLDER, PREVIOUS_FOLDER = "last.sharded", "previous.sharded"
+FORMS = ((LAST, PREVIOUS), (LAST_FOLDER, PREVIOUS_FOLDER))
 MANIFEST = "manifest.json"
 
 
@@ -61,7 +64,11 @@ class ShardedCheckpoint:
             name, _, slot = key.removeprefix("optimizer.").rpartition("/")
             parameter = model.get_parameter(name)
             like_parameter = stored.size == parameter.shape and slot != "step"
-            slots[key] = torch.zeros_like(parameter) if like_parameter else torch.zeros(stored.size)
+            slots[key] = (
+                torch.zeros_like(parameter)
+                if like_parameter
+                else torch.zeros(stored.size, dtype=stored.properties.dtype, device=own(parameter).device)
+            )
             optimizer.state[parameter][slot] = slots[key].detach()
         with _quiet():
             load({**places, **slots}, checkpoint_id=self.path)
@@ -83,13 +90,18 @@ def save_sharded(
     The folder that is there now becomes `keep`. UserError when a weight is not a finite number or a file cannot be
     written; the old folders then stay.
     """
-    require_finite(model, folder)
+    require_finite(model, folder, world)
     partial = folder.with_name(f".{folder.name}.partial")
     with world.together():
         if world.first:
             _fresh(partial)
-    with world.together():
-        _write(partial, run_tensors(model, ema, optimizer), folder)
+    try:
+        with world.together():
+            _write(partial, run_tensors(model, ema, optimizer), folder)
+    except UserError:
+        if world.first:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
     hashes = {path.name: _digest(path) for path in partial.glob(f"__{world.rank}_*")}
     hashes = {name: digest for part in world.gather(hashes) for name, digest in part.items()}
     with world.together():
@@ -131,37 +143,63 @@ def read_last(folder: Path, warn: Callable[[str], None], world: World = ALONE) -
     A damaged one gives way to the one before it, which takes its place, and `warn` is told. UserError when all are
     damaged.
     """
-    for last, previous in ((LAST, PREVIOUS), (LAST_FOLDER, PREVIOUS_FOLDER)):
-        if not ((folder / last).exists() or (folder / previous).exists()):
-            continue
+    there = world.of_first([name for form in FORMS for name in form if (folder / name).exists()])
+    forms = [form for form in FORMS if any(name in there for name in form)]
+    found: list[FileCheckpoint | ShardedCheckpoint] = []
+    problems: list[DamagedFile] = []
+    for last, previous in forms:
         try:
-            return _read(folder / last, world)
+            found.append(_read_form(folder, last, previous if previous in there else None, warn, world))
         except DamagedFile as error:
-            if not (folder / previous).exists():
-                raise
-            checkpoint = _read(folder / previous, world)
-            with world.together():
-                if world.first:
-                    _put_back(folder / previous, folder / last)
-            warn(f"{error}; going on from the checkpoint before it, at step {checkpoint.progress.step}")
-            return replace(checkpoint, path=folder / last)
-    return None
+            problems.append(error)
+    if problems and not found:
+        raise problems[0]
+    # Both forms are there only where a run was killed while it changed from one to the other.
+    return max(found, key=lambda checkpoint: checkpoint.progress.step, default=None)
+
+
+def _read_form(
+    folder: Path, last: str, previous: str | None, warn: Callable[[str], None], world: World
+) -> FileCheckpoint | ShardedCheckpoint:
+    try:
+        return _read(folder / last, world)
+    except DamagedFile as error:
+        if previous is None:
+            raise
+        checkpoint = _read(folder / previous, world)
+        with world.together():
+            if world.first:
+                _put_back(folder / previous, folder / last)
+        warn(f"{error}; going on from the checkpoint before it, at step {checkpoint.progress.step}")
+        return replace(checkpoint, path=folder / last)
 
 
 def forget_other_form(folder: Path, *, spread: bool) -> None:
     """Remove the checkpoints of the form that a run no longer writes, files or folders."""
     if spread:
-        for name in (LAST, PREVIOUS):
+        for name in (PREVIOUS, LAST):
             (folder / name).unlink(missing_ok=True)
     else:
-        for name in (LAST_FOLDER, PREVIOUS_FOLDER):
+        for name in (PREVIOUS_FOLDER, LAST_FOLDER):
             shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _read(path: Path, world: World) -> FileCheckpoint | ShardedCheckpoint:
-    if not path.exists():
-        raise DamagedFile(f"{path} is missing")
-    return read_sharded(path, world) if path.is_dir() else read_checkpoint(path)
+    """Read a checkpoint in either form; all processes come to the same end, whoever of them sees that it is damaged."""
+    if path.name in (LAST_FOLDER, PREVIOUS_FOLDER):
+        return read_sharded(path, world)
+    found: FileCheckpoint | None = None
+    problem = f"{path} is missing"
+    try:
+        if path.exists():
+            found = read_checkpoint(path)
+    except DamagedFile as error:
+        problem = str(error)
+    problems = [one for one in world.gather(problem if found is None else None) if one]
+    if problems:
+        raise DamagedFile(problems[0])
+    assert found is not None, "whoever found nothing has said so"
+    return found
 
 
 def _put_back(keep: Path, path: Path) -> None:

@@ -64,6 +64,14 @@ def spread_like(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
+def copy_state(source: nn.Module, target: nn.Module) -> None:
+    """Copy weights and buffers from one module to another of the same kind, spread in the same way."""
+    places = target.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, tensor in source.state_dict(keep_vars=True).items():
+            own(places[name].detach()).copy_(own(tensor.detach()))
+
+
 def load_whole(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Put whole tensors into a model by name, in place, spread over processes or not."""
     places = model.state_dict(keep_vars=True)

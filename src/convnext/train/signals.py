@@ -14,9 +14,10 @@ class Stopped(Exception):  # noqa: N818 - a wish granted is no error
 
 
 class StopRequest:
-    """Notes the first SIGINT or SIGTERM inside a `with`; a second one acts as it did before.
+    """Notes SIGINT and SIGTERM inside a `with`; a second Ctrl-C acts as it did before, SIGTERM stays a wish.
 
-    Outside the main thread Python delivers no signals, and nothing is installed.
+    Schedulers and torchrun send SIGTERM more than once, and SIGKILL when they lose their patience. Outside the main
+    thread Python delivers no signals, and nothing is installed.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,8 @@ class StopRequest:
                 os._exit(128 + number)
             return
         self.signal_name = signal.Signals(number).name
-        self._restore()
+        if number == signal.SIGINT:
+            signal.signal(number, self._before.pop(signal.SIGINT))
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

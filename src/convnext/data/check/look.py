@@ -117,7 +117,7 @@ def look_at_all(split: Split, *, workers: int, advance: Callable[[int], None]) -
     import torch
     from torch.utils.data import DataLoader
 
-    from convnext.data.loader import leave_the_group, quiet_workers
+    from convnext.data.loader import LeaveDecisionsToParent, quiet_workers
 
     chunks = [range(start, min(start + CHUNK, len(split))) for start in range(0, len(split), CHUNK)]
     seen: dict[int, Look | str] = {}
@@ -127,7 +127,7 @@ def look_at_all(split: Split, *, workers: int, advance: Callable[[int], None]) -
             sampler=chunks,
             batch_size=None,
             num_workers=workers,
-            worker_init_fn=leave_the_group,
+            worker_init_fn=LeaveDecisionsToParent(),
             generator=torch.Generator(),  # without it a number is drawn from torch's global state
         )
         for found in loader:
