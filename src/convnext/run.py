@@ -1,7 +1,7 @@
 """A run directory: everything about one training run, made, gone on with and summed up.
 
-recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that going on needs) and previous.safetensors
-(the one before), best.safetensors, curves.png, confusion.png and .csv, predictions.png, summary.json.
+recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that going on needs; last.sharded where the
+network is spread over processes) and previous.safetensors (the one before), best.safetensors, curves.png, confusion.png and .csv, predictions.png, summary.json.
 """
 
 import contextlib

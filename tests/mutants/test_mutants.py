@@ -89,23 +89,23 @@ MUTANTS = (
     ),
     Mutant(
         name="every step draws the same stochastic depth",
-        file="train/loop.py",
-        right="step_seeds(self.settings.seed, self.progress.step)",
-        wrong="step_seeds(self.settings.seed, 0)",
+        file="train/engine.py",
+        right="step_seeds(self.seed, step, rank=",
+        wrong="step_seeds(self.seed, 0, rank=",
         tests="tests/train/test_resume.py::test_every_step_draws_anew_and_by_the_seed",
     ),
     Mutant(
         name="the average reaches over 10,000 steps, however short the run",
-        file="train/loop.py",
+        file="train/engine.py",
         right="ema_decay(decay, self.steps)",
         wrong="0.9999",
         tests="tests/train/test_loop.py::test_the_average_follows_every_step_and_auto_follows_the_length_of_the_run",
     ),
     Mutant(
         name="the raw weights are scored as the average",
-        file="train/loop.py",
-        right='models["ema"] = self.ema.model',
-        wrong='models["ema"] = self.model',
+        file="train/engine.py",
+        right='found["ema"] = self.ema.model',
+        wrong='found["ema"] = self.model',
         tests="tests/train/test_loop.py::test_both_weights_are_scored_and_each_row_holds_its_own",
     ),
     Mutant(
@@ -174,8 +174,8 @@ MUTANTS = (
     Mutant(
         name="the last, shorter batch is not scored",
         file="data/loader.py",
-        right="for start in range(0, len(pairs), self._batch_size)]",
-        wrong="for start in range(0, len(pairs) - self._batch_size + 1, self._batch_size)]",
+        right="np.split(own, range(size, len(split), size))",
+        wrong="np.split(own, range(size, len(split), size))[: len(split) // size]",
         tests="tests/data/test_loader.py::test_evaluation_gives_each_picture_once_in_order",
     ),
     Mutant(

@@ -40,17 +40,17 @@ def make_plan(
 
     recipe_settings, model_settings = _sorted(settings)
     name = model or (MODEL if weights is None else _model_in(weights))
-    plan = _recipe(recipe, name, epochs, size, recipe_settings, pretrained=weights is not None)
+    chosen = _recipe(recipe, name, epochs, size, recipe_settings, pretrained=weights is not None)
     preprocess: Preprocess | None = None
     network: NetSpec | Network | str
     if weights is None:
         network = _fresh(model or MODEL, model_settings)
     else:
-        network, preprocess = _loaded(data, model, weights, model_settings, plan, seed, quiet=quiet)
+        network, preprocess = _loaded(data, model, weights, model_settings, chosen, seed, quiet=quiet)
     return RunPlan(
         data=data,
         model=network,
-        recipe=plan,
+        recipe=chosen,
         seed=seed,
         preprocess=preprocess,
         device=device,
@@ -79,10 +79,10 @@ def _recipe(
     from convnext.recipe import with_epochs, with_overrides
     from convnext.recipe_files import open_recipe
 
-    plan = open_recipe(name or "default", model, pretrained=pretrained)
-    plan = plan if epochs is None else with_epochs(plan, epochs)
+    chosen = open_recipe(name or "default", model, pretrained=pretrained)
+    chosen = chosen if epochs is None else with_epochs(chosen, epochs)
     sizes = [] if size is None else [f"data.size={size}"]
-    return with_overrides(plan, [*sizes, *settings])
+    return with_overrides(chosen, [*sizes, *settings])
 
 
 def _model_in(weights: str) -> str | None:
@@ -106,7 +106,7 @@ def _loaded(
     model: str | None,
     weights: str,
     settings: dict[str, Any],
-    plan: "Recipe",
+    recipe: "Recipe",
     seed: int,
     *,
     quiet: bool,
@@ -125,7 +125,7 @@ def _loaded(
             "for small pictures"
         )
     say = (lambda text: None) if quiet else note
-    classes = open_source(data, val_fraction=plan.data.val_fraction, note=say).classes
+    classes = open_source(data, val_fraction=recipe.data.val_fraction, note=say).classes
 
     def read(choice: "WeightsChoice") -> "Loaded":
         # A replaced head is drawn here, so the seed decides it too.
@@ -135,11 +135,11 @@ def _loaded(
             weights=choice,
             classes=classes,
             stem_stride=settings.get("stem_stride"),
-            head_scale=plan.regularise.head_scale,
+            head_scale=recipe.regularise.head_scale,
         )
 
     try:
-        loaded = read(plan.regularise.start)
+        loaded = read(recipe.regularise.start)
     except UserError:
         # The recipe chooses only where a file holds two sets; whatever else is wrong with it is said again.
         loaded = read("auto")
