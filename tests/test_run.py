@@ -416,3 +416,19 @@ def test_every_setting_of_the_data_reaches_the_loaders(pictures: str) -> None:
         source, tiny_recipe("data.reduced_decode=true"), preprocess=Preprocess(size=8, crop=1.0), seed=0
     )
     assert task.train_batches()._feed._loader.dataset.view.reduced_decode is True
+
+
+def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.json").write_text("{}")
+    (folder / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="start the run again with the command that began it"):
+        resume_run(folder)
+    plan = RunPlan(data=pictures, model=LAYER_NET, recipe=tiny_recipe(), weights="hf:some/where")
+    result = train_run(plan, out=folder)
+    assert result.finished and json.loads((folder / "run.json").read_text())["weights"] == "hf:some/where"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="not empty"):
+        train(pictures, tmp_path / "other")

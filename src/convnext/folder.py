@@ -24,7 +24,7 @@ def new_folder(out: Path | None, name: str) -> Path:
     if out is None:
         return _own_folder(f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace(':', '-').replace('/', '-')}")
     try:
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and not _is_free(out):
             raise UserError(
                 f"{out} exists and is not empty; take another folder, "
                 f"or go on with the run in it: convnext train --resume {shlex.quote(str(out))}"
@@ -33,6 +33,12 @@ def new_folder(out: Path | None, name: str) -> Path:
     except OSError as error:
         raise cannot_write(out / LAST, error) from error
     return out
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder is empty, or holds what a run left that was killed before its first checkpoint."""
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
+    return not names - {RECIPE, CONFIG, LOG, LOCK} and (RECIPE in names or not names)
 
 
 def remove_partial(folder: Path) -> None:

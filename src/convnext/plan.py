@@ -25,6 +25,7 @@ class RunPlan:
     preprocess   of the weights that are trained on: their mean and std are kept
     device       auto, cpu, cuda, cuda:1 or mps; "auto" is decided anew where a run goes on
     track        services that follow the run: tensorboard, wandb
+    weights      where the network's weights came from, for the record: a path or a hub id
 
     UserError for a seed that is no number from 0.
     """
@@ -38,6 +39,7 @@ class RunPlan:
     preprocess: Preprocess | None = None
     device: str = "auto"
     track: tuple[str, ...] = ()
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("split_seed", "seed"):
@@ -64,6 +66,7 @@ class RunConfig:
     seed: int
     device: str
     track: tuple[str, ...] = ()
+    weights: str | None = None
 
     @classmethod
     def of(cls, plan: RunPlan) -> "RunConfig":
@@ -76,6 +79,7 @@ class RunConfig:
             seed=plan.seed,
             device=plan.device,
             track=plan.track,
+            weights=plan.weights,
         )
 
     @classmethod

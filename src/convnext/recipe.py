@@ -253,7 +253,7 @@ class Recipe:
             if key == "name":
                 continue
             if key not in parts:
-                raise UserError(f"a recipe has no part {key}{nearest(key, ['name', *parts])}")
+                raise UserError(f"a recipe has no part {key}{nearest(key, ['name', 'base', *parts])}")
             if not isinstance(part, Mapping):
                 raise UserError(f"{key} must be a table of settings, got {part!r}")
             _require_known([f"{key}.{leaf}" for leaf in part])

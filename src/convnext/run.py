@@ -1,7 +1,8 @@
 """A run directory: everything about one training run, made, gone on with and summed up.
 
 recipe.json, run.json (what was asked), log.jsonl, last.safetensors (all that going on needs; last.sharded where the
-network is spread over processes) and previous.safetensors (the one before), best.safetensors, curves.png, confusion.png and .csv, predictions.png, summary.json.
+network is spread over processes) and previous.safetensors (the one before), best.safetensors, curves.png, confusion.png
+and .csv, predictions.png, summary.json.
 """
 
 import contextlib
@@ -122,7 +123,10 @@ def resume_run(
         if not folder.is_dir():
             raise UserError(f"there is no run folder {folder}; convnext train without --resume starts a run")
         if not is_run(folder):
-            raise UserError(f"{folder} holds no {LAST}, so there is nothing to go on with; start a new run")
+            raise UserError(
+                f"{folder} holds no {LAST}, so there is nothing to go on with; start the run again with the command "
+                "that began it"
+            )
     with _held(folder, world, reporter):
         return _go_on(folder, device, settings, reporter, world)
 

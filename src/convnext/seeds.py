@@ -132,6 +132,7 @@ def _plan(folder: Path, asked: Mapping[str, Any], seed: int) -> RunPlan:
         preprocess=None if given is None else Preprocess.from_dict(given),
         device=config.device,
         track=config.track,
+        weights=config.weights,
     )
 
 

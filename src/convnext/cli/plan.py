@@ -1,6 +1,7 @@
 """From the options of a command to the plan of a run: which recipe, which network, which weights."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convnext.cli.console import note
@@ -55,7 +56,14 @@ def make_plan(
         preprocess=preprocess,
         device=device,
         track=tuple(track),
+        weights=None if weights is None else _lasting(weights),
     )
+
+
+def _lasting(weights: str) -> str:
+    """Return the name of weights so that it means the same from any working directory."""
+    path = Path(weights).expanduser()
+    return str(path.resolve()) if path.exists() else weights
 
 
 def _sorted(settings: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

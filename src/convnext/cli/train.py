@@ -98,7 +98,10 @@ def _made_in_turn(world: "World", make: "Callable[[], RunPlan]") -> "RunPlan":
 def _begun(out: Path | None, environment: Mapping[str, str]) -> Path | None:
     """Return the run to go on with when torchrun starts the processes again after one of them failed."""
     if int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0 and out is None:
-        raise UserError("--max-restarts needs --out RUN, so that the restarted processes find the run to go on with")
+        from convnext.train.distributed import OtherProcessError
+
+        text = "--max-restarts needs --out RUN, so that the restarted processes find the run to go on with"
+        raise UserError(text) if environment.get("RANK", "0") == "0" else OtherProcessError(text)
     if out is None or int(environment.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0:
         return None
     from convnext.folder import forget, remove_partial

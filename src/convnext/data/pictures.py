@@ -13,7 +13,7 @@ from convnext.errors import UserError
 
 Pixels = NDArray[np.uint8]  # (height, width, channels)
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
 # Only these decoders are tried, whatever the file calls itself: others start programs (EPS) or fetch files.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 # Twice the size at which Pillow starts to warn: about a quarter of a gigabyte of 24-bit pixels, times two.

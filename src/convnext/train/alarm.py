@@ -92,7 +92,8 @@ class Alarms:
         causes = chance_causes(self._recipe, step=row["step"], learns=learns)
         return (
             f"no better than chance by epoch {row['epoch']}: {self._target} {row['raw'][self._target]:.2f} of "
-            f"{row['raw']['images']:,} held-out pictures, and always saying the same scores {self._chance:.2f}. "
+            f"{row['raw']['images']:,} held-out pictures, always saying the same scores {self._chance:.2f}, and of so "
+            f"few pictures less than {self._bar(row, 'raw'):.0f} may be luck. "
             f"Likely causes: {numbered(causes)}"
         )
 
@@ -159,8 +160,13 @@ class Alarms:
         """Whether a score lies above what luck explains; None where there is no chance or too few pictures to tell."""
         if self._chance is None or row[weights] is None:
             return None
-        share = self._chance / 100
-        luck = 100 * STANDARD_ERRORS * math.sqrt(share * (1 - share) / row[weights]["images"])
-        if luck > (100 - self._chance) / 2:
+        bar = self._bar(row, weights)
+        if bar > (100 + self._chance) / 2:
             return None
-        return bool(row[weights][self._target] > self._chance + luck)
+        return bool(row[weights][self._target] > bar)
+
+    def _bar(self, row: Mapping[str, Any], weights: str) -> float:
+        """Return the score that luck does not explain: chance and three standard errors."""
+        assert self._chance is not None
+        share = self._chance / 100
+        return self._chance + 100 * STANDARD_ERRORS * math.sqrt(share * (1 - share) / row[weights]["images"])

@@ -88,6 +88,6 @@ def _val_findings(counts: Mapping[str, int]) -> Iterator[Finding]:
             title=f"only {plural(held_out, 'held-out picture')}",
             detail=f"one picture more or less moves top-1 by {100 / held_out:.1f} points; "
             f"chance alone moves it by about {50 / held_out**0.5:.0f}",
-            advice="hold out more (--set data.val_fraction=0.3, or more pictures in val/), "
+            advice="hold out more (more pictures in val/, or without such a part --set data.val_fraction=0.3), "
             "or train several times (--seeds 5) and read the mean",
         )
