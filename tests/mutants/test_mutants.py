@@ -223,7 +223,7 @@ MUTANTS = (
     Mutant(
         name="a score that luck explains passes for better than chance",
         file="train/alarm.py",
-        right="row[weights][self._target] > self._chance + luck",
+        right="row[weights][self._target] > bar",
         wrong="row[weights][self._target] > self._chance",
         tests="tests/train/test_alarm.py::test_no_better_than_chance_is_told_once_when_it_is_time",
     ),
