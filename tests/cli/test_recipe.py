@@ -157,3 +157,13 @@ def test_listing_and_comparing_need_no_torch() -> None:
         "assert not {'torch', 'numpy', 'yaml'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_what_a_rule_decides_is_shown_with_its_value() -> None:
+    for recipe, model, crop, scale in (
+        ("imagenet-1k", "convnext_tiny", "0.875, by the size", "1e-06, the model's"),
+        ("finetune-22k-to-1k-384", "convnext_base", "squash, by the size", "1e-06, the model's"),
+        ("isotropic", "convnext_isotropic_small", "0.875, by the size", "none, the model's"),
+    ):
+        shown = CliRunner().invoke(app, ["recipe", "show", recipe, "--model", model], catch_exceptions=False).stdout
+        assert crop in shown and scale in shown

@@ -55,7 +55,7 @@ def show(
         )
         return
     print(f"{_title(found)}, for {name}\n")
-    _print_settings(settings)
+    _print_settings(settings, _by_rule(plan, name))
     print()
     _print_groups(groups)
     fine_tuning = named(found.base).fine_tuning
@@ -133,11 +133,28 @@ def _groups(recipe: "Recipe", model: str, num_classes: int) -> list[dict[str, An
     return [row(group) for group in parameter_groups(network, recipe.optim)]
 
 
-def _print_settings(settings: "Settings") -> None:
+def _by_rule(recipe: "Recipe", model: str) -> dict[str, str]:
+    """Return what stands behind the settings that leave a value to a rule or to the model."""
+    from convnext.models import model_spec
+    from convnext.preprocess import Preprocess
+
+    found: dict[str, str] = {}
+    if recipe.evaluate.crop is None:
+        rule = Preprocess.for_size(recipe.data.size)
+        found["evaluate.crop"] = f"{rule.crop:g}, by the size" if rule.resize == "short_side" else "squash, by the size"
+    if recipe.regularise.layer_scale is None:
+        start = model_spec(model).layer_scale
+        found["regularise.layer_scale"] = f"{'none' if start is None else f'{start:g}'}, the model's"
+    return found
+
+
+def _print_settings(settings: "Settings", by_rule: dict[str, str]) -> None:
     from convnext.setting import shown
 
     columns = ["setting", "value", "source", "differs from the paper"]
-    rows = [[leaf, shown(one.value), one.source, one.differs or ""] for leaf, one in settings.items()]
+    rows = [
+        [leaf, by_rule.get(leaf, shown(one.value)), one.source, one.differs or ""] for leaf, one in settings.items()
+    ]
     print_table(columns, rows, left=columns)
 
 
