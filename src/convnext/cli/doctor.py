@@ -7,7 +7,7 @@ import typer
 
 from convnext.cli.console import millions, note, print_json, print_table
 from convnext.cli.findings import print_findings
-from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json
+from convnext.cli.options import DATA_HELP, Device, Epochs, Json, Model, RecipeText, Settings, Side, Start
 
 if TYPE_CHECKING:
     from convnext.doctor.diagnosis import Diagnosis
@@ -17,18 +17,12 @@ if TYPE_CHECKING:
 
 def doctor(
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
-    model: Annotated[
-        str | None, typer.Option(help="A model of `convnext models`, or REGIME:STEP. [default: convnext_atto]")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A named recipe (convnext recipe list), a .yaml or .json file, or a run.")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help=f"Start from these weights. {SOURCE_HELP}")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="LEAF=VALUE", help="As for train; may be repeated.")
-    ] = None,
+    model: Model = None,
+    recipe: RecipeText = None,
+    weights: Start = None,
+    epochs: Epochs = None,
+    size: Side = None,
+    set_: Settings = None,
     processes: Annotated[int, typer.Option(min=1, help="How many torchrun will start, on all machines.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where the run's files will lie. [default: runs]")] = None,
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Do a few steps to forecast time and memory.")] = True,

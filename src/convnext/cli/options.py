@@ -23,6 +23,19 @@ DATA_HELP = (
     "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md."
 )
 SOURCE_HELP = "A run directory, a checkpoint file or folder, or a hub id hf:OWNER/NAME."
+Model = Annotated[
+    str | None, typer.Option(help="A model of `convnext models`, or REGIME:STEP. [default: convnext_atto]")
+]
+RecipeText = Annotated[
+    str | None, typer.Option(help="A named recipe (convnext recipe list), a .yaml or .json file, or a run.")
+]
+Start = Annotated[str | None, typer.Option("--weights", help=f"Start from these weights. {SOURCE_HELP}")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; warm-up keeps its share.")]
+Side = Annotated[int | None, typer.Option("--size", help="Side of the pictures, in pixels.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="LEAF=VALUE", help="optim.lr=1e-3, model.stem_stride=2, ...; may be repeated."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Weights = Annotated[WeightsName, typer.Option(help="Which weights, where a checkpoint holds both.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convnext.cli.console import note, print_json, print_table
-from convnext.cli.options import DATA_HELP, SOURCE_HELP, Json, reporter
+from convnext.cli.options import DATA_HELP, Epochs, Json, Model, RecipeText, Settings, Side, Start, reporter
 from convnext.cli.plan import make_plan
 from convnext.errors import UserError
 
@@ -21,21 +21,12 @@ if TYPE_CHECKING:
 
 def train(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A model of `convnext models`, or REGIME:STEP. [default: convnext_atto]")
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="A named recipe (convnext recipe list), a .yaml or .json file, or a run.")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help=f"Start from these weights. {SOURCE_HELP}")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the pictures; warm-up keeps its share.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures, in pixels.")] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="LEAF=VALUE", help="optim.lr=1e-3, model.stem_stride=2, ...; may be repeated."),
-    ] = None,
+    model: Model = None,
+    recipe: RecipeText = None,
+    weights: Start = None,
+    epochs: Epochs = None,
+    size: Side = None,
+    set_: Settings = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and augmentation. [default: 0]")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Train with that many seeds; print mean and spread.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/TIME-MODEL]")] = None,
