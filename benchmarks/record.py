@@ -1,11 +1,11 @@
 """What every committed record says of itself: when, at which commit, on which machine, with which versions."""
 
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+from convnext.machine import commit
 from convnext.summary import machine, versions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,13 +15,10 @@ def heading(command: str, device: str = "cpu") -> dict[str, Any]:
     """Return the fields that open a record."""
     import torch
 
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     return {
         "command": command,
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
         "machine": machine(torch.device(device)),
         "versions": versions(),
     }

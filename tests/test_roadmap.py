@@ -1,13 +1,19 @@
 """Figure 2 as data: the rows, their order, their counts, and what each changes."""
 
+import json
+from dataclasses import replace
+from itertools import combinations
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convnext.cost import total_cost
 from convnext.errors import UserError
 from convnext.models import MODELS
 from convnext.network import Network
-from convnext.roadmap import REGIMES, STEPS, apply_steps, diff, leave_one_out, reorder, spec_at
+from convnext.roadmap import REGIMES, STEPS, Regime, apply_steps, decisions, diff, leave_one_out, reorder, spec_at
 from convnext.spec import RESNET50, RESNET200
 from tests.flops import counted_macs, counted_params, on_meta
 
@@ -15,6 +21,7 @@ ORDER = (
     "original modern_recipe stage_ratio patchify_stem depthwise width inverted move_up kernel_5 kernel_7 kernel_9 "
     "kernel_11 gelu fewer_activations fewer_norms layernorm separate_downsampling"
 ).split()
+KEPT = [name for name in ORDER[2:] if name not in ("kernel_5", "kernel_9", "kernel_11")]
 # Tables 10 and 11, written out a second time so that a slip in the data shows.
 TABLE_10 = "4.09 4.09 4.53 4.42 2.35 5.27 4.64 4.07 4.10 4.15 4.21 4.29 4.15 4.15 4.15 4.46 4.49".split()
 TABLE_11 = (
@@ -169,12 +176,65 @@ def test_the_regimes() -> None:
 def test_leave_one_out_and_reorder() -> None:
     assert leave_one_out("gelu").act == "relu"
     assert diff(leave_one_out("kernel_7"), spec_at("separate_downsampling")) == {"kernel": (3, 7)}
-    assert reorder([name for name in ORDER if name not in ("kernel_5", "kernel_9", "kernel_11")])[-1] == spec_at(
-        ORDER[-1]
-    )
+    assert [step.name for step in decisions()] == KEPT
+    assert reorder(KEPT)[-1] == spec_at(ORDER[-1])
     backwards = reorder(["gelu", "depthwise"])
     assert (backwards[0].act, backwards[0].depthwise) == ("gelu", False)
     assert backwards[1] == apply_steps([STEPS[4], STEPS[12]])
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_steps_that_touch_different_fields_commute(regime: str) -> None:
+    start = REGIMES[regime].start
+    commuting = 0
+    for one, other in combinations(STEPS, 2):
+        if set(one.changes_in(regime)) & set(other.changes_in(regime)):
+            # Two kernels, or the widths of the resnet200 regime: the later one holds, so their order matters.
+            assert apply_steps([one, other], regime) != apply_steps([other, one], regime)
+            continue
+        assert apply_steps([one, other], regime) == apply_steps([other, one], regime)
+        commuting += apply_steps([one, other], regime) != start
+    assert commuting > 80
+
+
+@settings(max_examples=12)
+@given(order=st.permutations(KEPT), regime=st.sampled_from(["resnet50", "quarter"]))
+def test_any_order_of_the_decisions_can_be_built_and_ends_in_convnext(order: list[str], regime: str) -> None:
+    specs = reorder(order, regime)
+    assert specs[-1] == spec_at(ORDER[-1], regime)
+    assert len({str(spec) for spec in specs}) == len(specs)
+    for spec in specs[::4]:
+        model = on_meta(spec)
+        assert total_cost(spec, 64).macs == counted_macs(model, 64)
+        assert total_cost(spec).params == counted_params(model)
+
+
+def test_an_order_that_cannot_be_built_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match="width sets width to 128 and stage_ratio would set it back to 84; name stage_"):
+        reorder(["width", "gelu", "stage_ratio"], "resnet200")
+    assert reorder(["stage_ratio", "width"], "resnet200")[-1].width == 128
+    assert reorder(["width", "gelu", "stage_ratio"])[-1].width == 96
+    with pytest.raises(UserError, match="names gelu twice"):
+        reorder(["gelu", "layernorm", "gelu"])
+    with pytest.raises(UserError, match="no decision kernel_9; it has stage_ratio"):
+        reorder(["kernel_9"])
+
+
+def test_a_regime_can_be_wider_and_deeper() -> None:
+    wide = REGIMES["resnet50"].scaled(width=32, depths=(2, 3, 4, 3))
+    assert wide.start == replace(RESNET50, width=32, depths=(2, 3, 4, 3))
+    assert spec_at("stage_ratio", wide).depths == (2, 2, 6, 2)
+    assert (spec_at("depthwise", wide).width, spec_at("width", wide).width) == (32, 48)
+    assert wide.name == "resnet50-width32-depths2.3.4.3" and wide.paper == "resnet50"
+    # The paper's own proportions: 64 to 84 and 128 in the ResNet-200 regime.
+    half = REGIMES["resnet200"].scaled(width=32)
+    assert [spec_at(name, half).width for name in ("original", "stage_ratio", "width")] == [32, 42, 64]
+    assert REGIMES["resnet50"].scaled(depths=(3, 4, 6, 3)).changes == REGIMES["resnet50"].changes
+    assert Regime.from_dict(json.loads(json.dumps(wide.to_dict()))) == wide
+    with pytest.raises(UserError, match="four stages, got \\(2, 2\\)"):
+        REGIMES["resnet50"].scaled(depths=(2, 2))
+    with pytest.raises(UserError, match="width must be"):
+        REGIMES["resnet50"].scaled(width=0)
 
 
 def test_unknown_names_are_answered_with_near_ones() -> None:
@@ -182,7 +242,7 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         spec_at("kernel7")
     with pytest.raises(UserError, match=r"no regime resnet5; did you mean resnet50"):
         spec_at("gelu", "resnet5")
-    with pytest.raises(UserError, match="no step kernel_9 that could be left out; it has stage_ratio"):
+    with pytest.raises(UserError, match="no decision kernel_9; it has stage_ratio"):
         leave_one_out("kernel_9")
-    with pytest.raises(UserError, match="no step modern_recipe that could be left out"):
+    with pytest.raises(UserError, match="no decision modern_recipe"):
         leave_one_out("modern_recipe")

@@ -32,13 +32,18 @@ def stage_costs(spec: NetSpec, size: int = 224) -> list[Cost]:
     macs = dict.fromkeys(parts, 0)
     activations = dict.fromkeys(parts, 0)
     for part, conv, side in walk(net, size):
-        outputs = conv.out_channels * conv.output_size(side) ** 2
-        activations[part] += outputs
-        macs[part] += outputs * conv.kernel**2 * (conv.in_channels // conv.groups)
+        activations[part] += conv.out_channels * conv.output_size(side) ** 2
+        macs[part] += conv_macs(conv, side)
     macs["head"] = net.out_channels * net.num_classes
     activations["head"] = net.num_classes
     params = _params(net)
     return [Cost(part=part, params=params[part], macs=macs[part], activations=activations[part]) for part in parts]
+
+
+def conv_macs(conv: Conv, side: int) -> int:
+    """Return the multiply-adds of a convolution for an input of side `side` pixels."""
+    outputs = conv.out_channels * conv.output_size(side) ** 2
+    return outputs * conv.kernel**2 * (conv.in_channels // conv.groups)
 
 
 def total_cost(spec: NetSpec, size: int = 224) -> Cost:

@@ -1,9 +1,10 @@
-"""What this machine has: processor cores, memory, room on a disk; and how much memory this process has used."""
+"""What this machine has: processor cores, memory, room on a disk, a checkout of the package; and the memory in use."""
 
 import contextlib
 import os
 import resource
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,3 +61,16 @@ def free_disk_bytes(folder: Path) -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
+
+
+def commit() -> str | None:
+    """Return the short commit of the checkout that the package runs from, None where it was installed otherwise."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    asked = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None

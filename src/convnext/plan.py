@@ -20,6 +20,7 @@ class RunPlan:
 
     data, root   the data set as `open_source` takes it, and where torchvision's lie
     model        a name, a spec, or a network whose weights are trained on (the recipe's stochastic depth is put in)
+    name         what reports call the model; None takes the registered name of its spec
     seed         decides weights, order, augmentation and stochastic depth
     split_seed   decides the held-out part where the data has none of its own
     preprocess   of the weights that are trained on: their mean and std are kept
@@ -40,6 +41,7 @@ class RunPlan:
     device: str = "auto"
     track: tuple[str, ...] = ()
     weights: str | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("split_seed", "seed"):
@@ -50,6 +52,8 @@ class RunPlan:
     @property
     def title(self) -> str:
         """What reports call the model: its name, that of its spec, or "network"."""
+        if self.name is not None:
+            return self.name
         if isinstance(self.model, str):
             return self.model
         return model_name(self.model.spec if isinstance(self.model, Network) else self.model) or "network"

@@ -8,7 +8,7 @@ from convnext import paper_recipes as paper
 from convnext.errors import UserError, nearest
 from convnext.paper_recipes import Settings, Sourced
 from convnext.recipe import Recipe, leaves
-from convnext.roadmap import start_of, step_named
+from convnext.roadmap import regime_named, step_named
 from convnext.setting import shown
 
 
@@ -30,6 +30,10 @@ class NamedRecipe:
 
 def _defaults(source: str) -> dict[str, Sourced]:
     return {leaf: Sourced(value=value, source=source) for leaf, value in leaves(Recipe(name="default")).items()}
+
+
+def _defaults_of(*parts: str) -> dict[str, Sourced]:
+    return {leaf: one for leaf, one in _defaults("ours: the default").items() if leaf.partition(".")[0] in parts}
 
 
 def _ours(why: str, **values: Any) -> dict[str, Sourced]:
@@ -75,6 +79,30 @@ _SMALL_DATA_FINETUNE: Settings = {
     **_ours("Table 6", optim__layer_decay=0.8, regularise__head_scale=0.001),
     **_ours("Table 6", schedule__epochs=30),
     **_ours("a tenth of the epochs", schedule__warmup_epochs=3.0),
+}
+
+# Both recipes of a roadmap experiment see the same pictures in the same batches; what else differs is the recipe.
+_SAME_PICTURES: Settings = {
+    **_ours("a laptop's; --size changes it", data__size=64),
+    **_ours("both roadmap recipes alike; Table 5's 4096 would make two steps an epoch", data__batch_size=64),
+    **_ours("Table 5 begins at 0.08, which cost points in a short run", augment__crop_scale=(0.35, 1.0)),
+    **_ours("as Table 5's, for both recipes", augment__interpolation="bicubic"),
+    **_ours("what a laptop can do; --epochs changes it", schedule__epochs=20),
+}
+_ROADMAP_SMALL: Settings = {
+    **_defaults("ours: the default"),
+    **_SAME_PICTURES,
+    **_ours("Table 5's 4e-3 is for batches of 4096; about its square-root share", optim__lr=1e-3),
+    **_ours("section A.1: every row of the ResNet-50 regime", regularise__drop_path=0.1),
+    **_ours("section A.1: the average hurts nets with BatchNorm", ema__decay=None),
+    **_ours("a tenth of the epochs", schedule__warmup_epochs=2.0),
+}
+_CLASSIC_SMALL: Settings = {
+    **paper.CLASSIC_90,
+    **_defaults_of("data", "engine"),
+    **_SAME_PICTURES,
+    **_ours("0.1 is for batches of 256; its linear share", optim__lr=0.025),
+    **_ours("a third of the epochs, as 30 of 90", schedule__step_epochs=20 / 3),
 }
 
 _SMOKE: Settings = {
@@ -147,6 +175,16 @@ NAMED: Mapping[str, NamedRecipe] = {
         model="resnet50",
         by_kin=dict.fromkeys(paper.KIN, paper.CLASSIC_90),
     ),
+    "roadmap-small": NamedRecipe(
+        title="rows of Figure 2 on some thousand pictures: AdamW, cosine, no average, no strong augmentation",
+        model="resnet50",
+        by_kin=dict.fromkeys(paper.KIN, _ROADMAP_SMALL),
+    ),
+    "classic-small": NamedRecipe(
+        title="Figure 2's first row on some thousand pictures: classic-90 at the batch and length of roadmap-small",
+        model="resnet50",
+        by_kin=dict.fromkeys(paper.KIN, _CLASSIC_SMALL),
+    ),
     "small-data": NamedRecipe(
         title="a few hundred to some ten thousand pictures of one's own, from scratch",
         model=_ATTO,
@@ -186,7 +224,7 @@ def kin_of(model: str) -> str:
     """
     regime, colon, step = model.partition(":")
     if colon:
-        start_of(regime)
+        regime_named(regime)
         step_named(step)
         return regime
     if model not in _KIN_OF_MODEL:

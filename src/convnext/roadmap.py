@@ -1,11 +1,13 @@
 """Figure 2 of the paper as data: from ResNet-50 to ConvNeXt, one decision at a time.
 
 A step names the fields of a NetSpec that it changes, whether the paper kept it, and what the paper measured for it
-(Table 10: ResNet-50 regime, mean and std of 3 seeds; Table 11: ResNet-200 regime, one run).
+(Table 10: ResNet-50 regime, mean and std of 3 seeds; Table 11: ResNet-200 regime, one run). A regime is where a walk
+starts, and the values of the two steps, stage ratio and width, that depend on it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Any
 
 from convnext.errors import UserError, nearest
@@ -24,20 +26,76 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Regime:
+    """Where a walk starts, and what the steps set that depends on it.
+
+    changes  the fields that a step of that name sets in this regime, beside those that it sets in all
+    paper    the regime of the paper whose accuracies stand beside its rows
+    """
+
+    name: str
+    start: NetSpec
+    changes: Mapping[str, Mapping[str, Any]]
+    paper: str
+
+    def scaled(self, *, width: int | None = None, depths: Sequence[int] | None = None) -> "Regime":
+        """Return the regime of a wider or deeper net, its steps scaled alike.
+
+        width   channels at the start; the widths of later steps keep their proportion to it
+        depths  blocks of each stage at the start; the stage ratio becomes 1:1:3:1 with about as many blocks in all
+
+        Its name tells both. UserError for what no net can have.
+        """
+        changes = {step: dict(fields) for step, fields in self.changes.items()}
+        start, name = self.start, self.name
+        if width is not None:
+            start = replace(start, width=width)
+            name = f"{name}-width{width}"
+            for fields in changes.values():
+                if "width" in fields:
+                    fields["width"] = max(1, round(fields["width"] * width / self.start.width))
+        if depths is not None:
+            start = replace(start, depths=tuple(depths))
+            name = f"{name}-depths{'.'.join(map(str, depths))}"
+            if len(start.depths) != len(self.start.depths):
+                raise UserError(f"depths must name four stages, got {start.depths}; ResNet-50 has (3, 4, 6, 3)")
+            unit = max(1, round(sum(start.depths) / 6))
+            changes["stage_ratio"]["depths"] = (unit, unit, 3 * unit, unit)
+        return replace(self, name=name, start=start, changes=changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the regime as plain JSON values."""
+        changes = {
+            step: {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+            for step, fields in self.changes.items()
+        }
+        return {"name": self.name, "start": self.start.to_dict(), "changes": changes, "paper": self.paper}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Regime":
+        """Rebuild what `to_dict` returned."""
+        changes = {
+            step: {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+            for step, fields in values["changes"].items()
+        }
+        start = NetSpec.from_dict(values["start"])
+        return cls(name=values["name"], start=start, changes=changes, paper=values["paper"])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Step:
-    """One row of Figure 2: a name, a reason, the fields it changes, and the paper's numbers for each regime."""
+    """One row of Figure 2: a name, a reason, the fields it changes, and the paper's numbers for each of its regimes."""
 
     name: str
     title: str
     reason: str
     changes: Mapping[str, Any] = field(default_factory=dict)
-    regime_changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     adopted: bool = True
     published: Mapping[str, Published]
 
-    def changes_in(self, regime: str) -> dict[str, Any]:
+    def changes_in(self, regime: "str | Regime") -> dict[str, Any]:
         """Return the fields that the step sets in a regime."""
-        return {**self.changes, **self.regime_changes.get(regime, {})}
+        return {**self.changes, **regime_named(regime).changes.get(self.name, {})}
 
 
 def _paper(
@@ -52,12 +110,23 @@ def _paper(
     }
 
 
-REGIMES: dict[str, NetSpec] = {
-    "resnet50": RESNET50,
-    "resnet200": RESNET200,
-    "quarter": replace(RESNET50, width=16),
+_RESNET50 = Regime(
+    name="resnet50",
+    start=RESNET50,
+    changes={"stage_ratio": {"depths": (3, 3, 9, 3)}, "width": {"width": 96}},
+    paper="resnet50",
+)
+REGIMES: dict[str, Regime] = {
+    "resnet50": _RESNET50,
+    "resnet200": Regime(
+        name="resnet200",
+        start=RESNET200,
+        changes={"stage_ratio": {"depths": (3, 3, 27, 3), "width": 84}, "width": {"width": 128}},
+        paper="resnet200",
+    ),
+    "quarter": replace(_RESNET50.scaled(width=16), name="quarter"),
 }
-"""Where each walk starts; `quarter` is the resnet50 regime at a quarter of the width, for a laptop."""
+"""The paper's two regimes, and `quarter`: the resnet50 regime at a quarter of the width, for a laptop."""
 
 STEPS: tuple[Step, ...] = (
     Step(
@@ -76,11 +145,6 @@ STEPS: tuple[Step, ...] = (
         name="stage_ratio",
         title="stage ratio",
         reason="give the third stage more of the blocks, as Swin does (section 2.2)",
-        regime_changes={
-            "resnet50": {"depths": (3, 3, 9, 3)},
-            "resnet200": {"depths": (3, 3, 27, 3), "width": 84},
-            "quarter": {"depths": (3, 3, 9, 3)},
-        },
         published=_paper((79.36, 0.07, 4.53), (81.33, 14.52)),
     ),
     Step(
@@ -101,11 +165,6 @@ STEPS: tuple[Step, ...] = (
         name="width",
         title="wider",
         reason="spend what the depthwise convolution saved on width, Swin's (section 2.3)",
-        regime_changes={
-            "resnet50": {"width": 96},
-            "resnet200": {"width": 128},
-            "quarter": {"width": 24},
-        },
         published=_paper((80.50, 0.02, 5.27), (81.85, 16.76)),
     ),
     Step(
@@ -199,22 +258,24 @@ def step_named(name: str) -> Step:
     raise UserError(f"the roadmap has no step {name}{nearest(name, [step.name for step in STEPS])}")
 
 
-def start_of(regime: str) -> NetSpec:
-    """Return the spec where a regime's walk starts; UserError offers the known regimes."""
+def regime_named(regime: str | Regime) -> Regime:
+    """Return the regime of that name, or the given one; UserError offers the known regimes."""
+    if isinstance(regime, Regime):
+        return regime
     if regime not in REGIMES:
         raise UserError(f"the roadmap has no regime {regime}{nearest(regime, REGIMES)}")
     return REGIMES[regime]
 
 
-def apply_steps(steps: Sequence[Step], regime: str = "resnet50") -> NetSpec:
+def apply_steps(steps: Sequence[Step], regime: str | Regime = "resnet50") -> NetSpec:
     """Return the spec that these steps give when taken one after the other from the regime's start."""
-    spec = start_of(regime)
+    spec = regime_named(regime).start
     for step in steps:
         spec = replace(spec, **step.changes_in(regime))
     return spec
 
 
-def spec_at(name: str, regime: str = "resnet50") -> NetSpec:
+def spec_at(name: str, regime: str | Regime = "resnet50") -> NetSpec:
     """Return the spec of a row of Figure 2: every adopted step up to it, and itself."""
     here = STEPS.index(step_named(name))
     return apply_steps([step for step in STEPS[:here] if step.adopted] + [STEPS[here]], regime)
@@ -226,16 +287,41 @@ def diff(before: NetSpec, after: NetSpec) -> dict[str, tuple[Any, Any]]:
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
 
 
-def leave_one_out(name: str, regime: str = "resnet50") -> NetSpec:
-    """Return ConvNeXt without one of the adopted steps; UserError for a step that ConvNeXt does not have."""
-    left = step_named(name)
-    if not left.adopted or not left.changes_in(regime):
-        changing = [step.name for step in STEPS if step.adopted and step.changes_in(regime)]
-        raise UserError(f"ConvNeXt has no step {name} that could be left out; it has {', '.join(changing)}")
-    return apply_steps([step for step in STEPS if step.adopted and step is not left], regime)
+def decisions(regime: str | Regime = "resnet50") -> tuple[Step, ...]:
+    """Return the steps that ConvNeXt is made of: the adopted ones that change the network, in the paper's order."""
+    return tuple(step for step in STEPS if step.adopted and step.changes_in(regime))
 
 
-def reorder(names: Sequence[str], regime: str = "resnet50") -> list[NetSpec]:
-    """Return the spec after each of the named steps, taken in the given order from the regime's start."""
-    steps = [step_named(name) for name in names]
+def leave_one_out(name: str, regime: str | Regime = "resnet50") -> NetSpec:
+    """Return ConvNeXt without one of its decisions; UserError for a step that ConvNeXt does not have."""
+    left = _decision(name, regime)
+    return apply_steps([step for step in decisions(regime) if step is not left], regime)
+
+
+def reorder(names: Sequence[str], regime: str | Regime = "resnet50") -> list[NetSpec]:
+    """Return the spec after each of the named decisions, taken in the given order from the regime's start.
+
+    UserError for a step that ConvNeXt does not have, one that is named twice, and an order in which a step would undo
+    another: in the resnet200 regime the stage ratio sets the width to 84, so the step `width` cannot stand before it.
+    """
+    steps = [_decision(name, regime) for name in names]
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise UserError(f"the order names {twice[0]} twice; each decision is taken once")
+    for before, after in combinations(steps, 2):
+        shared = sorted(set(before.changes_in(regime)) & set(after.changes_in(regime)))
+        if shared and STEPS.index(before) > STEPS.index(after):
+            one, other = before.changes_in(regime)[shared[0]], after.changes_in(regime)[shared[0]]
+            raise UserError(
+                f"the order cannot be built: {before.name} sets {shared[0]} to {one} and {after.name} would set it "
+                f"back to {other}; name {after.name} before {before.name}"
+            )
     return [apply_steps(steps[: end + 1], regime) for end in range(len(steps))]
+
+
+def _decision(name: str, regime: str | Regime) -> Step:
+    step = step_named(name)
+    known = decisions(regime)
+    if step not in known:
+        raise UserError(f"ConvNeXt has no decision {name}; it has {', '.join(one.name for one in known)}")
+    return step

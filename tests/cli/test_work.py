@@ -422,6 +422,11 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
         if name in ("train", "eval", "predict", "convert")
     }
+    lab = get_command(app).commands["roadmap"].commands["train"]  # type: ignore[attr-defined]
+    assert [option.opts[0] for option in lab.params if option.opts[0].startswith("--")] == (
+        "--regime --width --depths --size --epochs --seeds --steps --leave-one-out --order --recipe --classic-recipe "
+        "--set --set-classic --out --resume --shard --minutes --device --dry-run --json"
+    ).split()
     # Everything else is a setting: --set optim.lr=1e-3.
     assert flags == {
         "train": (

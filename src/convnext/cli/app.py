@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from convnext.cli import data, recipe, show, work
+from convnext.cli import roadmap as lab
 from convnext.cli.doctor import doctor
+from convnext.cli.draw import draw
 from convnext.cli.train import train
 
 app = typer.Typer(
@@ -51,6 +53,9 @@ app.command("models")(show.models)
 app.command("cost")(show.cost)
 app.add_typer(roadmap, name="roadmap")
 roadmap.command("show")(show.roadmap)
+roadmap.command("draw")(draw)
+roadmap.command("train")(lab.train)
+roadmap.command("status")(lab.status)
 app.add_typer(recipes, name="recipe")
 recipes.command("list")(recipe.list_recipes)
 recipes.command("show")(recipe.show)

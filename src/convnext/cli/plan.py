@@ -39,7 +39,7 @@ def make_plan(
     """
     from convnext.plan import RunPlan
 
-    recipe_settings, model_settings = _sorted(settings)
+    recipe_settings, model_settings = sorted_settings(settings)
     name = model or (MODEL if weights is None else _model_in(weights))
     chosen = _recipe(recipe, name, epochs, size, recipe_settings, pretrained=weights is not None)
     preprocess: Preprocess | None = None
@@ -66,7 +66,7 @@ def _lasting(weights: str) -> str:
     return str(path.resolve()) if path.exists() else weights
 
 
-def _sorted(settings: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def sorted_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Return the settings of the recipe as they are, and those of the model by name."""
     from convnext.setting import read_setting
 

@@ -9,7 +9,7 @@ from convnext.cli.options import Json
 from convnext.cost import Cost, stage_costs, total_cost
 from convnext.models import MODELS, model_spec
 from convnext.reference import published
-from convnext.roadmap import REGIMES, STEPS, Step, diff, spec_at, start_of
+from convnext.roadmap import REGIMES, STEPS, Step, diff, regime_named, spec_at
 
 Size = Annotated[int, typer.Option(min=1, help="Side of the square picture, in pixels.")]
 
@@ -79,7 +79,7 @@ def roadmap(
     json: Json = False,
 ) -> None:
     """Show the 17 rows of Figure 2 with our counts beside the paper's."""
-    start_of(regime)
+    regime_named(regime)
     rows = [_roadmap_row(step, regime, size) for step in STEPS]
     if json:
         print_json(rows)
@@ -112,7 +112,7 @@ def _roadmap_row(step: Step, regime: str, size: int) -> dict[str, Any]:
     spec = spec_at(step.name, regime)
     counted = total_cost(spec, size)
     kept_before = [before for before in STEPS[: STEPS.index(step)] if before.adopted]
-    before = spec_at(kept_before[-1].name, regime) if kept_before else start_of(regime)
+    before = spec_at(kept_before[-1].name, regime) if kept_before else regime_named(regime).start
     # The paper counts at 224 pixels; at any other size there is nothing to compare with.
     paper = step.published.get(regime)
     compared = paper if size == 224 else None

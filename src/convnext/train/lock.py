@@ -17,15 +17,34 @@ from convnext.errors import UserError
 from convnext.files import cannot_write
 
 LOCK = ".lock"
+# A glance of `is_locked` holds the lock for microseconds; a training that meets one waits that long.
+_GLANCE_SECONDS = 0.05
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+class FolderInUseError(UserError):
+    """Another training is in the folder."""
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a training is in a run folder now; False too where the system or the file system has no such locks."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        refusal = _flock(descriptor)
+        return refusal is not None and refusal.errno in _TAKEN
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def run_lock(folder: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """Keep other trainings out of a run folder for as long as the `with` lasts or the process lives.
 
-    UserError when another training is in there, which it names, or the folder cannot be written. `warn` hears when the
-    system or the file system has no such locks; the folder is then not guarded.
+    FolderInUseError when another training is in there, which it names; UserError when the folder cannot be written.
+    `warn` hears when the system or the file system has no such locks; the folder is then not guarded.
     """
     path = folder / LOCK
     held = _Held(_locked(path, warn))
@@ -68,6 +87,7 @@ class _Held:
 
 def _locked(path: Path, warn: Callable[[str], None]) -> int | None:
     """Return a descriptor of the lock file that holds the lock, or None where there are no locks."""
+    patient = True
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -81,7 +101,11 @@ def _locked(path: Path, warn: Callable[[str], None]) -> int | None:
             # Its last owner removed the file between our opening and our locking it.
             continue
         if refusal.errno in _TAKEN:
-            raise UserError(_taken(path))
+            if not patient:
+                raise FolderInUseError(_taken(path))
+            patient = False
+            time.sleep(_GLANCE_SECONDS)
+            continue
         path.unlink(missing_ok=True)
         warn(f"nothing keeps a second training out of {path.parent}: it cannot be locked ({refusal.strerror})")
         return None

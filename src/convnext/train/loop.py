@@ -134,6 +134,7 @@ class Trainer(Generic[BatchT, ReadyT]):
                 first_step=progress.step,
                 first_epoch=progress.epoch,
                 target=self.task.target,
+                seconds=progress.seconds,
             )
         )
         if progress.step == 0:

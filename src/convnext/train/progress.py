@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 @dataclass(frozen=True, kw_only=True)
 class RunStart:
-    """What is about to run: its title and lengths, how many steps and epochs are behind it, and its target's name."""
+    """What is about to run: title, lengths, its target's name, and how many steps, epochs and seconds are behind it."""
 
     title: str
     epochs: int
@@ -20,6 +20,7 @@ class RunStart:
     first_step: int
     first_epoch: int
     target: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,23 @@ class StepReport:
     loss: float | None
     lr: float
     images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """Where a run stands among several: its label, how many runs are done (a fraction counts) of how many, time left.
+
+    seconds_left  of all runs together, None where nothing tells it
+    """
+
+    label: str
+    done: float
+    total: int
+    seconds_left: float | None
+
+
+WholeAt = Callable[[float, float | None], Whole]
+"""From how much of the present run is done, 0 to 1, and its own seconds left, to where the whole stands."""
 
 
 class Reporter(Protocol):
@@ -78,10 +96,11 @@ class SilentReporter:
 
 
 class LineReporter:
-    """One plain line an epoch, for files and pipes."""
+    """One plain line an epoch, for files and pipes; `whole` tells of the runs that this one is part of."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, whole: WholeAt | None = None) -> None:
         self._stream = stream
+        self._whole = whole
         self._run: RunStart | None = None
         self._began = 0.0
 
@@ -89,6 +108,8 @@ class LineReporter:
         """Print the title, and where a resumed run goes on."""
         self._run = run
         self._began = time.monotonic()
+        if self._whole is not None:
+            self.note(self._whole(run.first_step / run.steps, None).label)
         self.note(start_line(run))
 
     def step(self, report: StepReport) -> None:
@@ -97,8 +118,11 @@ class LineReporter:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the epoch."""
         assert self._run is not None, "start comes first"
-        left = time_left(self._run, row["step"], time.monotonic() - self._began)
-        self.note(f"{epoch_line(self._run, row)}  {left} left")
+        left = seconds_left(self._run, row["step"], time.monotonic() - self._began)
+        line = f"{epoch_line(self._run, row)}  {clock(left)} left"
+        if self._whole is not None:
+            line += f", {clock(self._whole(row['step'] / self._run.steps, left).seconds_left)} in all"
+        self.note(line)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
@@ -113,14 +137,15 @@ class LineReporter:
 
 
 class LiveReporter:
-    """A bar that moves with every report, and a line an epoch above it."""
+    """A bar that moves with every report, and a line an epoch above it; a second bar where a run is part of a whole."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, whole: WholeAt | None = None) -> None:
         self._console = console
+        self._whole = whole
         self._run: RunStart | None = None
         self._began = 0.0
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._task = self._outer = TaskID(0)
         self._score = ""
 
     def start(self, run: RunStart) -> None:
@@ -139,19 +164,26 @@ class LiveReporter:
         self._task = self._bar.add_task(
             f"epoch {run.first_epoch + 1}/{run.epochs}", total=run.steps, completed=run.first_step, facts="starting"
         )
+        if self._whole is not None:
+            whole = self._whole(run.first_step / run.steps, None)
+            self._outer = self._bar.add_task(whole.label, total=whole.total, facts="")
+            self._bar.update(self._outer, completed=whole.done)
         self._bar.start()
 
     def step(self, report: StepReport) -> None:
         """Move the bar."""
         assert self._run is not None and self._bar is not None, "start comes first"
         loss = "" if report.loss is None else f"loss {report.loss:.3f}  "
-        left = time_left(self._run, report.step, time.monotonic() - self._began)
+        left = seconds_left(self._run, report.step, time.monotonic() - self._began)
         self._bar.update(
             self._task,
             completed=report.step,
             description=f"epoch {report.epoch}/{self._run.epochs}",
-            facts=f"{report.images_per_second:,.0f} images/s  {loss}{self._score}{left} left",
+            facts=f"{report.images_per_second:,.0f} images/s  {loss}{self._score}{clock(left)} left",
         )
+        if self._whole is not None:
+            whole = self._whole(report.step / self._run.steps, left)
+            self._bar.update(self._outer, completed=whole.done, facts=f"{clock(whole.seconds_left)} left in all")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the epoch above the bar."""
@@ -173,11 +205,14 @@ class LiveReporter:
             self._bar.stop()
 
 
-def reporter_for(stream: TextIO = sys.stderr, *, silent: bool = False) -> Reporter:
-    """Return the reporter that suits a stream: live on a terminal, lines elsewhere."""
+def reporter_for(stream: TextIO = sys.stderr, *, silent: bool = False, whole: WholeAt | None = None) -> Reporter:
+    """Return the reporter that suits a stream: live on a terminal, lines elsewhere.
+
+    whole  where the run stands among several, to be shown beside it
+    """
     if silent:
         return SilentReporter()
-    return LiveReporter(Console(file=stream)) if stream.isatty() else LineReporter(stream)
+    return LiveReporter(Console(file=stream), whole) if stream.isatty() else LineReporter(stream, whole)
 
 
 def start_line(run: RunStart) -> str:
@@ -203,10 +238,23 @@ def score_text(target: str, row: Mapping[str, Any]) -> str:
     return f"{target} {' '.join(texts)}"
 
 
-def time_left(run: RunStart, step: int, seconds: float) -> str:
-    """Return the time to the end as h:mm:ss at the pace so far, scoring included."""
+def seconds_left(run: RunStart, step: int, seconds: float) -> float | None:
+    """Return the seconds to the end at the pace so far, scoring included; None before the first step.
+
+    seconds: since this process began. Where a run goes on, the pace before counts like one epoch more: alone, starting
+    up and a scoring soon after it would make the first steps look slow.
+    """
     done = step - run.first_step
     if done <= 0:
+        return None
+    before = min(run.first_step, run.steps // run.epochs) if run.seconds > 0 else 0
+    seconds_before = before * run.seconds / max(run.first_step, 1)
+    return (seconds + seconds_before) / (done + before) * (run.steps - step)
+
+
+def clock(seconds: float | None) -> str:
+    """Return seconds as h:mm:ss, "?" where they are not known."""
+    if seconds is None:
         return "?"
-    left = round(seconds / done * (run.steps - step))
-    return f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

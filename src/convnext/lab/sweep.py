@@ -1,0 +1,194 @@
+"""Sweep: every row of a roadmap experiment with its seeds and recipes, as one value that its folder keeps.
+
+SWEEP/sweep.json holds the value; SWEEP/<row>/seed-<n>/ is a run directory like any other; SWEEP/failures/ says why a
+run failed. There is nothing else, so a sweep that several machines divided is merged by copying the folders together.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import convnext
+from convnext.errors import UserError
+from convnext.files import write_json
+from convnext.lab.rows import Kind, Row
+from convnext.machine import commit
+from convnext.plan import RunPlan
+from convnext.recipe import Recipe, diff
+from convnext.roadmap import Regime
+
+SWEEP, FAILURES = "sweep.json", "failures"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """When and with what a sweep was begun: a date, the package's version and commit (None outside a checkout)."""
+
+    date: str
+    version: str
+    commit: str | None
+    command: str
+
+    @classmethod
+    def now(cls, command: str) -> "Made":
+        """Return what is to be noted of a sweep that begins now."""
+        return cls(date=time.strftime("%Y-%m-%d"), version=convnext.__version__, commit=commit(), command=command)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a sweep shall do.
+
+    rows             all networks of the experiment, in its order
+    seeds            of each row by name; a row may have fewer than the others, or none
+    modern, classic  the recipes of the rows
+    data, root, split_seed, device   as of a RunPlan
+
+    UserError for a seed that is named twice, or no seed at all.
+    """
+
+    kind: Kind
+    regime: Regime
+    rows: tuple[Row, ...]
+    seeds: Mapping[str, tuple[int, ...]]
+    modern: Recipe
+    classic: Recipe
+    data: str
+    root: str | None = None
+    split_seed: int = 0
+    device: str = "auto"
+    made: Made
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            seeds = self.seeds[row.name]
+            if len(set(seeds)) != len(seeds) or any(seed < 0 for seed in seeds):
+                raise UserError(f"the seeds of {row.name} must be different numbers from 0, got {seeds}")
+        if not any(self.seeds.values()):
+            raise UserError("a sweep trains at least one row with one seed, got none")
+
+    def runs(self) -> list[tuple[Row, int]]:
+        """Return every run, the first seed of all rows before the second of any, so that a part is a whole."""
+        most = max(len(seeds) for seeds in self.seeds.values())
+        return [
+            (row, self.seeds[row.name][number])
+            for number in range(most)
+            for row in self.rows
+            if number < len(self.seeds[row.name])
+        ]
+
+    def share(self, number: int, count: int) -> list[tuple[Row, int]]:
+        """Return the runs of share `number` (from 1) of `count`; UserError for a share that is not there."""
+        if not 1 <= number <= count:
+            raise UserError(f"a shard is written i/n with i from 1 to n, got {number}/{count}")
+        return self.runs()[number - 1 :: count]
+
+    def recipe(self, row: Row) -> Recipe:
+        """Return the recipe that a row is trained by."""
+        return self.classic if row.recipe == "classic" else self.modern
+
+    def plan(self, row: Row, seed: int) -> RunPlan:
+        """Return the plan of one run."""
+        return RunPlan(
+            data=self.data,
+            model=row.spec,
+            recipe=self.recipe(row),
+            seed=seed,
+            split_seed=self.split_seed,
+            root=None if self.root is None else Path(self.root),
+            device=self.device,
+            name=f"{self.regime.name}:{row.name}",
+        )
+
+    def extended(self, other: "Sweep") -> "Sweep":
+        """Return this sweep with the rows and seeds of another one that asks for the same otherwise.
+
+        UserError that names the first thing in which they differ.
+        """
+        for name in ("kind", "regime", "data", "root", "split_seed"):
+            mine, asked = getattr(self, name), getattr(other, name)
+            if mine != asked:
+                shown = (mine.name, asked.name) if name == "regime" else (mine, asked)
+                raise UserError(_other(name, *shown))
+        for name in ("modern", "classic"):
+            for leaf, (before, now) in diff(getattr(self, name), getattr(other, name)).items():
+                raise UserError(_other(f"{leaf} of the {name} recipe", before, now))
+        for mine, asked in zip_longest(self.rows, other.rows):
+            if mine != asked:
+                raise UserError(_other("row", mine and mine.name, asked and asked.name))
+        seeds = {name: tuple(dict.fromkeys((*self.seeds[name], *other.seeds[name]))) for name in self.seeds}
+        return replace(self, seeds=seeds, device=other.device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the sweep as plain JSON values."""
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "regime": self.regime.to_dict(),
+            "rows": [{**row.to_dict(), "seeds": list(self.seeds[row.name])} for row in self.rows],
+            "modern": self.modern.to_dict(),
+            "classic": self.classic.to_dict(),
+            "data": self.data,
+            "root": self.root,
+            "split_seed": self.split_seed,
+            "device": self.device,
+            "made": asdict(self.made),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Sweep":
+        """Rebuild what `to_dict` returned; UserError for a format that this version does not know."""
+        if values.get("format") != FORMAT:
+            raise UserError(f"{SWEEP} has format {values.get('format')}, this version reads {FORMAT}; update convnext")
+        rows = [dict(row) for row in values["rows"]]
+        seeds = {row["name"]: tuple(row.pop("seeds")) for row in rows}
+        plain = {name: values[name] for name in ("kind", "data", "root", "split_seed", "device")}
+        return cls(
+            **plain,
+            regime=Regime.from_dict(values["regime"]),
+            rows=tuple(Row.from_dict(row) for row in rows),
+            seeds=seeds,
+            modern=Recipe.from_dict(values["modern"]),
+            classic=Recipe.from_dict(values["classic"]),
+            made=Made(**values["made"]),
+        )
+
+
+def run_folder(sweep: Path, row: Row, seed: int) -> Path:
+    """Return the run directory of a row and seed."""
+    return sweep / row.name / f"seed-{seed}"
+
+
+def is_sweep(folder: Path) -> bool:
+    """Whether a folder holds a sweep."""
+    return (folder / SWEEP).is_file()
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Return the sweep of a folder; UserError where there is none or it cannot be read."""
+    if not is_sweep(folder):
+        raise UserError(f"{folder} holds no {SWEEP}; convnext roadmap train DATA --out {folder} begins a sweep there")
+    try:
+        return Sweep.from_dict(json.loads((folder / SWEEP).read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / SWEEP} cannot be read ({error}); put it back from a copy") from None
+
+
+def write_sweep(folder: Path, sweep: Sweep) -> Sweep:
+    """Put a sweep into its folder, which is made; one that is there already is extended. Return what is there now."""
+    if is_sweep(folder):
+        sweep = read_sweep(folder).extended(sweep)
+    write_json(folder / SWEEP, sweep.to_dict())
+    return sweep
+
+
+def _other(what: str, mine: object, asked: object) -> str:
+    return (
+        f"the sweep in this folder has another {what}: {mine}, not {asked}; take another folder with --out, or ask "
+        "for the same"
+    )

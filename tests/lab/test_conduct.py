@@ -1,0 +1,236 @@
+"""A sweep is stopped, divided, extended and goes on; a run that fails does not stop the others."""
+
+import json
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convnext.errors import UserError
+from convnext.lab.conduct import SweepResult, run_sweep
+from convnext.lab.pace import Pace
+from convnext.lab.status import RunState, seconds_left, status_of
+from convnext.lab.sweep import Sweep, is_sweep, read_sweep, run_folder
+from convnext.train.journal import Journal
+from convnext.train.lock import run_lock
+from convnext.train.progress import Reporter
+from tests.lab.made import made_pictures, made_sweep
+from tests.torture import require_equal_runs
+from tests.train.tiny import Watcher
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return made_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+class Watched:
+    """Makes a watcher for each run, the first of which may send a signal after some steps."""
+
+    def __init__(self, signal_after: int | None = None) -> None:
+        self.watchers: list[Watcher] = []
+        self._signal_after = signal_after
+
+    def __call__(self, pace: Pace) -> Reporter:
+        self.watchers.append(Watcher(signal_after=self._signal_after) if not self.watchers else Watcher())
+        return self.watchers[-1]
+
+
+def conduct(
+    sweep: Sweep, folder: Path, watched: Callable[[Pace], Reporter] | None = None, **options: object
+) -> SweepResult:
+    return run_sweep(sweep, folder, reporter=watched or Watched(), **options)  # type: ignore[arg-type]
+
+
+def states(folder: Path) -> dict[tuple[str, int], str]:
+    return {(run.row, run.seed): run.state for run in status_of(folder, read_sweep(folder)).runs}
+
+
+@given(st.integers(1, 20), st.data())
+def test_shares_divide_the_runs(count: int, data: st.DataObject) -> None:
+    sweep = made_sweep("digits", seeds=range(data.draw(st.integers(1, 3))))
+    shares = [sweep.share(number, count) for number in range(1, count + 1)]
+    taken = [(row.name, seed) for share in shares for row, seed in share]
+    assert sorted(taken) == sorted((row.name, seed) for row, seed in sweep.runs()) and len(set(taken)) == len(taken)
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_the_first_seed_of_all_rows_comes_before_the_second_of_any() -> None:
+    sweep = made_sweep("digits", "original", "gelu", seeds=(0, 1))
+    fewer = replace(sweep, seeds={**sweep.seeds, "original": (0,)})
+    assert [(row.name, seed) for row, seed in fewer.runs()] == [("original", 0), ("gelu", 0), ("gelu", 1)]
+    for number, count in ((0, 2), (3, 2)):
+        with pytest.raises(UserError, match=f"i from 1 to n, got {number}/{count}"):
+            sweep.share(number, count)
+    with pytest.raises(UserError, match="at least one row with one seed"):
+        made_sweep("digits", "nothing")
+    with pytest.raises(UserError, match=r"different numbers from 0, got \(1, 1\)"):
+        made_sweep("digits", seeds=(1, 1))
+
+
+def test_all_rows_are_trained_alike_but_the_first(pictures: str, tmp_path: Path) -> None:
+    asked = ("original", "modern_recipe", "layernorm")
+    result = conduct(made_sweep(pictures, *asked, seeds=(0, 1)), tmp_path / "sweep")
+    assert result.finished and not result.failed
+    recipes, orders = {}, {}
+    for name in asked:
+        for seed in (0, 1):
+            place = tmp_path / "sweep" / name / f"seed-{seed}"
+            summary = json.loads((place / "summary.json").read_text())
+            assert (summary["seed"], summary["epochs"], summary["model"].endswith(f":{name}")) == (seed, 2, True)
+            assert summary["last"]["ema"] is None
+            recipes[name] = json.loads((place / "recipe.json").read_text())
+            orders[name, seed] = summary["split_seed"], summary["train_images"]
+    assert recipes["modern_recipe"] == recipes["layernorm"] != recipes["original"]
+    assert recipes["original"]["optim"]["name"] == "sgd" and recipes["layernorm"]["regularise"]["drop_path"] == 0.1
+    assert len(set(orders.values())) == 1
+    # Another network at the same width and seed: what differs is the step, so the losses are not the same.
+    logs = [Journal(tmp_path / "sweep" / name / "seed-0" / "log.jsonl").rows()[0]["loss"] for name in asked]
+    assert len(set(logs)) == 3
+
+
+def test_started_again_it_trains_nothing_twice(pictures: str, tmp_path: Path) -> None:
+    sweep = made_sweep(pictures, "original", "gelu")
+    conduct(sweep, tmp_path / "sweep")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*.*") if path.name != "sweep.json"}
+    watched = Watched()
+    assert conduct(sweep, tmp_path / "sweep", watched).finished and not watched.watchers
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_interrupted_in_mid_run_it_goes_on_there_and_ends_with_the_same_bits(pictures: str, tmp_path: Path) -> None:
+    sweep = made_sweep(pictures, "modern_recipe", "gelu")
+    assert conduct(sweep, tmp_path / "whole").finished
+    # 24 pictures in batches of 8 make three steps an epoch: the second is in mid-epoch.
+    result = conduct(sweep, tmp_path / "parts", Watched(signal_after=2))
+    assert result.stopped and not result.finished and "convnext roadmap train --resume" in result.message
+    assert states(tmp_path / "parts") == {("modern_recipe", 0): "stopped", ("gelu", 0): "waiting"}
+    watched = Watched()
+    assert conduct(read_sweep(tmp_path / "parts"), tmp_path / "parts", watched).finished
+    assert [watcher.first_step for watcher in watched.watchers] == [2, 0]
+    for name in ("modern_recipe", "gelu"):
+        require_equal_runs(tmp_path / "whole" / name / "seed-0", tmp_path / "parts" / name / "seed-0")
+
+
+def test_after_its_minutes_it_stops_and_nothing_is_lost(pictures: str, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    sweep = made_sweep(pictures, "original", epochs=200)
+    result = conduct(sweep, tmp_path / "sweep", minutes=1 / 60)
+    assert result.stopped and signal.getsignal(signal.SIGTERM) is before
+    (run,) = status_of(tmp_path / "sweep", sweep).runs
+    assert run.state in ("stopped", "waiting") and run.epoch < 200
+
+
+def test_shards_need_nothing_of_each_other_and_the_merge_is_the_folder(pictures: str, tmp_path: Path) -> None:
+    sweep = made_sweep(pictures, "original", "gelu", "layernorm")
+    for number in (1, 2):
+        assert conduct(sweep, tmp_path / f"machine-{number}", share=(number, 2)).finished
+    done = [{run for run, state in states(tmp_path / f"machine-{n}").items() if state == "done"} for n in (1, 2)]
+    assert done == [{("original", 0), ("layernorm", 0)}, {("gelu", 0)}]
+    shutil.copytree(tmp_path / "machine-2", tmp_path / "machine-1", dirs_exist_ok=True)
+    assert set(states(tmp_path / "machine-1").values()) == {"done"}
+    watched = Watched()
+    assert conduct(sweep, tmp_path / "machine-1", watched).finished and not watched.watchers
+
+
+def test_a_run_that_fails_is_told_at_the_end_and_tried_again(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    mad = made_sweep(pictures, "original", "modern_recipe", "gelu", classic_settings=["optim.lr=1e38"])
+    # Something lies where the second run wants its folder.
+    folder.mkdir()
+    (folder / "modern_recipe").write_text("mine")
+    result = conduct(mad, folder)
+    assert not result.finished and not result.stopped
+    assert [(row, seed) for row, seed, _ in result.failed] == [("original", 0), ("modern_recipe", 0)]
+    assert "the loss became" in result.failed[0][2] and "2 of 3 runs failed" in result.message
+    assert set(states(folder).values()) == {"failed", "done"} and states(folder)["gelu", 0] == "done"
+    told = {run.row: run.failure for run in status_of(folder, mad).runs}
+    assert told["original"] == result.failed[0][2] and told["gelu"] is None
+    details = json.loads((folder / "failures" / "original-seed-0.json").read_text())
+    assert "Traceback" in details["details"]
+    (folder / "modern_recipe").unlink()
+    again = conduct(mad, folder)
+    assert [row for row, _, _ in again.failed] == ["original"] and states(folder)["modern_recipe", 0] == "done"
+    assert not (folder / "failures" / "modern_recipe-seed-0.json").exists()
+
+
+def test_a_run_in_other_hands_is_left_to_them(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    sweep = made_sweep(pictures, "original", "gelu")
+    place = run_folder(folder, sweep.rows[0], 0)
+    place.mkdir(parents=True)
+    with run_lock(place, print):
+        result = conduct(sweep, folder)
+        assert states(folder) == {("original", 0): "running", ("gelu", 0): "done"}
+    assert result.elsewhere == (("original", 0),) and not result.failed and not result.finished
+    assert "in the hands of another process" in result.message
+    assert conduct(sweep, folder).finished
+
+
+def test_more_seeds_and_rows_extend_it_and_another_recipe_is_refused(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    conduct(made_sweep(pictures, "gelu"), folder)
+    watched = Watched()
+    conduct(made_sweep(pictures, "original", "gelu", seeds=(0, 1)), folder, watched)
+    assert set(states(folder)) == {("original", 0), ("original", 1), ("gelu", 0), ("gelu", 1)}
+    assert len(watched.watchers) == 3
+    # Asking for less takes nothing away.
+    conduct(made_sweep(pictures, "gelu"), folder)
+    assert len(states(folder)) == 4
+    for other, what in (
+        (made_sweep(pictures, "gelu", epochs=3), "schedule.epochs of the modern recipe: 2, not 3"),
+        (made_sweep(pictures, "gelu", classic_settings=["optim.lr=1"]), "optim.lr of the classic recipe: 0.025, not 1"),
+        (made_sweep("digits", "gelu"), "another data: "),
+        (made_sweep(pictures, kind="leave-one-out"), "another kind: walk, not leave-one-out"),
+    ):
+        with pytest.raises(UserError, match=what):
+            conduct(other, folder)
+    with pytest.raises(UserError, match="another row: gelu, not layernorm"):
+        made_sweep("digits", kind="order", order=["gelu"]).extended(
+            made_sweep("digits", kind="order", order=["layernorm"])
+        )
+
+
+def test_a_folder_without_a_sweep(tmp_path: Path) -> None:
+    assert not is_sweep(tmp_path)
+    with pytest.raises(UserError, match=r"holds no sweep\.json; convnext roadmap train DATA --out"):
+        read_sweep(tmp_path)
+    (tmp_path / "sweep.json").write_text("{")
+    with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
+        read_sweep(tmp_path)
+    (tmp_path / "sweep.json").write_text('{"format": 2}')
+    with pytest.raises(UserError, match="format 2, this version reads 1"):
+        read_sweep(tmp_path)
+    sweep = made_sweep("digits", kind="order", order=["gelu"])
+    assert Sweep.from_dict(json.loads(json.dumps(sweep.to_dict()))) == sweep
+
+
+def run(row: str, state: str, epoch: int, seconds: float) -> RunState:
+    return RunState(row=row, seed=0, state=state, epoch=epoch, epochs=10, top1=None, seconds=seconds)  # type: ignore[arg-type]
+
+
+def test_the_time_left_is_that_of_the_rows_own_pace() -> None:
+    done, half, waiting = run("a", "done", 10, 100.0), run("b", "stopped", 5, 150.0), run("c", "waiting", 0, 0.0)
+    # b: 5 epochs at 30 s; c: 10 epochs at the mean of 10 and 30 s.
+    assert seconds_left([done, half, waiting]) == pytest.approx(5 * 30 + 10 * 20)
+    assert seconds_left([done]) == 0 and seconds_left([waiting]) is None
+    assert seconds_left([done, run("a", "failed", 0, 0.0)]) == pytest.approx(100)
+
+
+def test_the_whole_is_shown_beside_the_present_run(pictures: str, tmp_path: Path) -> None:
+    sweep = made_sweep(pictures, "original", "gelu", "layernorm")
+    conduct(made_sweep(pictures, "original"), tmp_path)
+    pace = Pace(tmp_path, sweep, sweep.runs())
+    pace.begin(sweep.runs()[1][0], 0)
+    at_start = pace(0.0, None)
+    assert (at_start.label, at_start.done, at_start.total) == ("run 2 of 3: gelu, seed 0", 1.0, 3)
+    own = status_of(tmp_path, sweep).runs[0].seconds
+    # Half done with 40 s left: 80 s a run; the third takes the mean of 80 s and what the first took.
+    halfway = pace(0.5, 40.0)
+    assert halfway.done == 1.5 and halfway.seconds_left == pytest.approx(40 + (80 + own) / 2)
+    assert pace(1.0, 0.0).seconds_left == pytest.approx((80 + own) / 2)
