@@ -46,7 +46,7 @@ def facts_of(num_train: int, num_classes: int, **values: Any) -> Facts:
 
 
 def found(recipe: Recipe, spec: NetSpec = ATTO, facts: Facts = WELL) -> dict[str, Finding]:
-    return {finding.key: finding for finding in findings_of(recipe, spec, facts)}
+    return {finding.key: finding for finding in findings_of(plan_of(recipe, spec, facts))}
 
 
 def healthy(*overrides: str) -> Recipe:
@@ -195,6 +195,47 @@ def test_what_is_advised_cures_it(
     assert key not in after or (level, after[key].level) == ("warning", "note"), finding.advice
 
 
+def test_a_batch_is_advised_with_the_learning_rate_that_goes_with_it() -> None:
+    fewer = found(healthy("data.batch_size=2500"))["few_steps_an_epoch"]
+    assert fewer.advice.endswith("--set data.batch_size=512 --set optim.lr=0.0014")
+    after = plan_of(healthy("data.batch_size=2500", *cures(fewer)), ATTO, WELL).numbers
+    assert after.batch_size == 512 and after.times_usual == pytest.approx(1, rel=0.05)
+    # The rule stays as it is below 64, and 65 is hardly another batch than 64.
+    assert found(healthy("data.batch_size=64"), facts=facts_of(200, 2))["few_steps_an_epoch"].advice.endswith(
+        "--set data.batch_size=8"
+    )
+    odd = found(healthy("mix.mixup=0.8", "data.batch_size=65"))["odd_micro_batch"]
+    assert odd.advice.startswith("--set data.batch_size=64, so that")
+    many = replace(WELL, processes=64, local_processes=8, cores=64)
+    odd = found(healthy("mix.mixup=0.8", "data.batch_size=192", "optim.lr=8.7e-4"), facts=many)["odd_micro_batch"]
+    assert odd.advice.startswith("--set data.batch_size=256 --set optim.lr=0.001, so that")
+    advices = {
+        name: found(recipe_for(name, "convnext_tiny"), model_spec("convnext_tiny"), facts)[
+            "batch_larger_than_data"
+        ].advice
+        # What is asked for counts, not the batch of 12 that would be taken of 48, where the rule is flat already.
+        for name, facts in (("imagenet-1k", FEW), ("finetune-22k-to-1k", replace(facts_of(48, 2), pretrained=True)))
+    }
+    assert advices == {
+        "imagenet-1k": "take --recipe small-data, or --set data.batch_size=16 --set optim.lr=0.0005",
+        "finetune-22k-to-1k": "take --recipe small-data, or --set data.batch_size=8 --set optim.lr=1.8e-05",
+    }
+
+
+def test_of_very_few_pictures_the_batch_is_advised_that_would_be_taken() -> None:
+    # 20 pictures: an epoch cannot have sixteen batches of eight, and the batch that is taken is smaller still.
+    finding = found(healthy("data.batch_size=64", "optim.lr=5e-4"), facts=facts_of(20, 2))["batch_larger_than_data"]
+    assert finding.advice == "take --recipe small-data, or --set data.batch_size=4"
+
+
+def test_unreadable_pictures_among_some_and_among_all() -> None:
+    some = found(healthy(), facts=replace(WELL, looked_at=200, unreadable=("a.jpg: no",)))["unreadable"]
+    assert some.title == "1 of 200 pictures cannot be read, of those that were looked at"
+    assert some.advice.startswith("convnext data check DATA reads all")
+    whole = found(healthy(), facts=replace(WELL, looked_at=13_000, unreadable=("a.jpg: no",)))["unreadable"]
+    assert whole.title == "1 of 13,000 pictures cannot be read" and "reads all" not in whole.advice
+
+
 def test_a_stem_that_sees_every_pixel_of_its_own_is_no_fault() -> None:
     # Digits of 8 pixels at 32: each patch of 4 holds one pixel of theirs.
     assert found(healthy("data.size=32"), facts=replace(WELL, median_side_px=8))["last_stage"].level == "note"
@@ -252,9 +293,9 @@ def test_sides_are_those_of_the_built_network(model: str, size: int, sides: tupl
 
 def test_what_train_refuses_is_refused() -> None:
     with pytest.raises(UserError, match="too small for this network"):
-        findings_of(healthy("data.size=8"), replace(ATTO, stem_stride=4), WELL)
+        plan_of(healthy("data.size=8"), replace(ATTO, stem_stride=4), WELL)
     with pytest.raises(UserError, match="cannot share it equally"):
-        findings_of(healthy(), ATTO, replace(WELL, processes=3))
+        plan_of(healthy(), ATTO, replace(WELL, processes=3))
 
 
 def outlook(plan_facts: Facts = WELL, **values: Any) -> dict[str, Finding]:
@@ -314,6 +355,7 @@ def test_facts_of_digits() -> None:
     assert (facts.num_train, facts.num_val, facts.num_classes, facts.median_side_px) == (1438, 359, 10, 8)
     assert (facts.looked_at, facts.unreadable, facts.min_crop_scale) == (200, (), 0.7)
     assert (facts.processes, facts.local_processes, facts.pretrained, facts.device) == (4, 1, True, "cpu")
+    assert not facts.looked_at_all
     assert facts.cores >= 1 and facts.free_disk_bytes is not None and facts.free_disk_bytes > 0
 
 

@@ -72,6 +72,18 @@ mix:
     assert recipe.optim.lr == 0.001 and isinstance(recipe.optim.lr, float) and recipe.augment.randaugment is None
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "name: mine\noptim: {name: sgd, lr: 0.1}\n"),
+        ("a.json", '{"name": "mine", "optim": {"name": "sgd", "lr": 0.1}}'),
+    ],
+)
+def test_a_key_may_stand_in_the_file_and_in_a_part(tmp_path: Path, name: str, text: str) -> None:
+    recipe = open_recipe(str(written(tmp_path, text, name)), None)
+    assert (recipe.name, recipe.optim.name, recipe.optim.lr) == ("mine", "sgd", 0.1)
+
+
 def test_without_a_base_the_rest_are_the_defaults(tmp_path: Path) -> None:
     path = written(tmp_path, "optim: {lr: 0.5}")
     assert diff(Recipe(name="x"), open_recipe(str(path), "convnext_large")) == {"optim.lr": (2e-3, 0.5)}
@@ -115,6 +127,18 @@ def test_a_named_recipe_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypa
         ("a.yaml", "base: [1]", "a.yaml: base must be a named recipe, got [1]"),
         ("a.yaml", "optim: {lr: 1", "a.yaml is not YAML (expected ',' or '}', but got '<stream end>' in line 1)"),
         ("a.yaml", "optim: !!python/object:os.system {}", "a.yaml is not YAML (could not determine a constructor"),
+        (
+            "a.yaml",
+            "base: default\noptim:\n  lr: 1e-3\n  betas: 0.9,0.95\n  lr: 2e-3\n",
+            "a.yaml has optim.lr twice, in line 3 and in line 5; leave one of them out",
+        ),
+        (
+            "a.yaml",
+            "# mine\noptim: {lr: 1e-3}\nmix: {mixup: 0}\n'optim':\n  clip: 1\n",
+            "a.yaml has optim twice, in line 2 and in line 4;",
+        ),
+        ("a.yaml", "optim: {lr: 1e-3, lr: 1e-3}", "a.yaml has optim.lr twice, in line 1 and in line 1;"),
+        ("a.json", '{"optim": {"lr": 1, "clip": 5, "lr": 2}}', "a.json has lr twice in one table"),
         ("a.yaml", "- 1", "a.yaml holds no recipe; it is written as parts and leaves"),
         ("a.yaml", "", "a.yaml holds no recipe"),
         ("a.json", "{", "a.json is not JSON ("),

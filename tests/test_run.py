@@ -34,7 +34,7 @@ from convnext.train.checkpoint import read_checkpoint
 from convnext.train.distributed import World
 from convnext.train.journal import Journal
 from convnext.weights import read_model
-from tests.train.test_resume import require_equal_runs
+from tests.torture import require_equal_runs
 from tests.train.tiny import LAYER_NET, Watcher, tiny_recipe, tiny_source
 
 FILES = (
@@ -223,6 +223,22 @@ def test_a_network_with_weights_is_trained_on_and_not_touched(pictures: str, tmp
     assert (stored.mean, stored.std, stored.size) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 8)
 
 
+@pytest.mark.parametrize(("given", "lr"), [(False, "0.0005"), (True, "1.8e-05")])
+def test_a_batch_that_is_made_smaller_comes_with_a_word_on_the_learning_rate(
+    pictures: str, tmp_path: Path, given: bool, lr: str
+) -> None:
+    watcher = Watcher()
+    recipe = tiny_recipe("data.batch_size=512", "schedule.epochs=1")
+    model = Network(replace(LAYER_NET, num_classes=3)) if given else LAYER_NET
+    train(pictures, tmp_path / "run", recipe, model=model, reporter=watcher)
+    assert watcher.notes[0] == (
+        "data.batch_size is 6, not 512: there are 24 pictures to train on; optim.lr stays 0.01, and usual at this "
+        f"batch is {lr}: --set optim.lr={lr}"
+    )
+    done = Recipe.from_dict(json.loads((tmp_path / "run" / "recipe.json").read_text()))
+    assert (done.data.batch_size, done.optim.lr) == (6, 0.01)
+
+
 def test_the_recipe_reaches_the_network(pictures: str, tmp_path: Path) -> None:
     recipe = tiny_recipe("schedule.epochs=1", "regularise.layer_scale=0.25", "optim.lr=1e-9", "schedule.min_lr=0")
     train(pictures, tmp_path / "run", recipe)
@@ -386,6 +402,39 @@ print(result.finished, result.message)
     checkpoint = read_checkpoint(tmp_path / "run" / "last.safetensors")
     steps = [row["step"] for row in Journal(log).rows() if row["kind"] == "step"]
     assert checkpoint.progress.step == steps[-1] > 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["plot_curves", "summarise"])
+def test_a_signal_after_the_last_step_says_how_to_sum_up(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: signal.Signals
+) -> None:
+    def signalled(*arguments: object, **options: object) -> None:
+        os.kill(os.getpid(), number)
+        pytest.fail("went on")
+
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"convnext.run.{moment}", signalled)
+        result = train(pictures, folder)
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+    assert (result.finished, result.interrupted, result.summary) == (False, True, None)
+    assert result.message == (
+        f"stopped while summing up, with all steps done and saved; sum it up with: convnext train --resume {folder}"
+    )
+    watcher = Watcher()
+    again = resume_run(folder, reporter=watcher)
+    assert again.finished and watcher.steps == [] and names_in(folder) == FILES
+
+
+def test_a_signal_while_the_curves_of_a_stopped_run_are_drawn_changes_nothing(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Schedulers ask twice, and the second time may fall here.
+    monkeypatch.setattr("convnext.run.plot_curves", lambda *a, **o: os.kill(os.getpid(), signal.SIGTERM))
+    result = train(pictures, tmp_path / "run", reporter=Watcher(signal_after=8))
+    assert not result.finished and "stopped in epoch 2 after step 8 of 18" in result.message
 
 
 def test_a_damaged_best_does_not_keep_a_run_from_its_end(pictures: str, tmp_path: Path) -> None:

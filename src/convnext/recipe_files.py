@@ -1,7 +1,8 @@
 """Recipes in files: YAML or JSON, whole or as changes to a named one, and the recipe.json of a run."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,18 +104,54 @@ def _table(path: Path) -> dict[str, Any]:
 def _parsed(text: str, path: Path) -> Any:
     if path.suffix.lower() == ".json":
         try:
-            return json.loads(text)
+            return json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"{path} is not JSON ({error})") from error
     import yaml
 
     try:
+        _require_once(yaml.compose(text, Loader=yaml.SafeLoader), path)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" in line {mark.line + 1}"
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{path} is not YAML ({reason}{where})") from error
+
+
+def _once(pairs: Sequence[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """Return a table of JSON; UserError for a key that is there twice."""
+    counts = Counter(key for key, _ in pairs)
+    for key, count in counts.items():
+        if count > 1:
+            raise UserError(f"{path} has {key} twice in one table; leave one of them out")
+    return dict(pairs)
+
+
+def _require_once(root: Any, path: Path) -> None:
+    """Raise UserError for a part that stands twice in a YAML file, or a leaf twice in a part: the last would win."""
+    parts = _pairs(root)
+    for start, pairs in (("", parts), *((f"{part.value}.", _pairs(leaves)) for part, leaves in parts)):
+        lines: dict[Any, int] = {}
+        for key, _ in pairs:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise UserError(
+                    f"{path} has {start}{key.value} twice, in line {lines[key.value]} and in line {line}; "
+                    "leave one of them out"
+                )
+            lines[key.value] = line
+
+
+def _pairs(node: Any) -> list[tuple[Any, Any]]:
+    """Return the keys and values of a table of YAML, those with a plain word for a key; none of anything else."""
+    from yaml import MappingNode, ScalarNode
+
+    if not isinstance(node, MappingNode):
+        return []
+    return [(key, value) for key, value in node.value if isinstance(key, ScalarNode)]
 
 
 def _reason(error: Exception) -> str:

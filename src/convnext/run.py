@@ -36,10 +36,12 @@ from convnext.train.checkpoint import LAST, PREVIOUS, Checkpoint
 from convnext.train.device import choose_device, choose_precision
 from convnext.train.distributed import ALONE, World, pieces
 from convnext.train.engine import Place
+from convnext.train.fitted import fitted_recipe
 from convnext.train.lock import run_lock
 from convnext.train.loop import Settings, Trainer
 from convnext.train.progress import Reporter, SilentReporter
 from convnext.train.sharded import LAST_FOLDER, PREVIOUS_FOLDER, read_last
+from convnext.train.signals import StopRequest
 from convnext.train.track import require_trackers
 
 # What may change where a run goes on: how it is carried out, not what it learns.
@@ -50,7 +52,8 @@ FREE_LEAVES = ("data.workers", "engine.")
 class RunResult:
     """How a run ended: its folder, whether it is finished, its summary if so, and a sentence for the user.
 
-    interrupted: a signal asked to stop; a run that was in its last moments is finished all the same.
+    interrupted: a signal came after the last step; a run in its last moments is finished all the same, one that was
+    being summed up is not.
     """
 
     folder: Path
@@ -87,7 +90,11 @@ def train_run(
     config = RunConfig.of(plan)
     source = _open(config, plan.recipe, world, reporter)
     with world.together():
-        recipe = _fitted(plan.recipe, len(source.train), world, reporter)
+        recipe, changed = fitted_recipe(
+            plan.recipe, len(source.train), processes=world.size, pretrained=isinstance(plan.model, Network)
+        )
+        if changed is not None:
+            reporter.note(changed)
         network = fresh_network(plan.model, recipe, len(source.classes), plan.seed)
         prepared = prepare(config, recipe, source, network, plan.preprocess, world)
     with world.together():
@@ -186,24 +193,37 @@ def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, repor
         track=run.config.track,
     )
     trainer = Trainer(run.task, run.network, run.recipe, settings, reporter, checkpoint)
-    finished = trainer.run()
-    progress = trainer.progress
-    if progress.history and world.first:
-        plot_curves(folder / "curves.png", progress.history, target=run.task.target)
-    if not finished:
-        message = (
-            f"stopped in epoch {progress.epoch + 1} after step {progress.step} of {trainer.steps}, and saved; "
-            f"go on with: convnext train --resume {shlex.quote(str(folder))}"
-        )
-        return RunResult(folder=folder, finished=False, summary=None, message=message)
-    config = asdict(run.config)
+    go_on = f"convnext train --resume {shlex.quote(str(folder))}"
+    # Around the loop's own, so that no signal falls between the two.
+    with StopRequest(at_once=True):
+        finished = trainer.run()
+        progress = trainer.progress
+        try:
+            if progress.history and world.first:
+                plot_curves(folder / "curves.png", progress.history, target=run.task.target)
+            if finished:
+                return _sum_up(folder, run, trainer, reporter)
+        except KeyboardInterrupt:
+            if finished:
+                message = f"stopped while summing up, with all steps done and saved; sum it up with: {go_on}"
+                return RunResult(folder=folder, finished=False, summary=None, message=message, interrupted=True)
+    message = (
+        f"stopped in epoch {progress.epoch + 1} after step {progress.step} of {trainer.steps}, and saved; "
+        f"go on with: {go_on}"
+    )
+    return RunResult(folder=folder, finished=False, summary=None, message=message)
+
+
+def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: Reporter) -> RunResult:
+    """Score the best weights of a finished training, write what is to be seen of it and say how it ended."""
+    world = run.place.world
     summary = summarise(
         folder,
         run.task,
         trainer.engine,
         spec=run.network.spec,
-        config=config,
-        progress=progress,
+        config=asdict(run.config),
+        progress=trainer.progress,
         warn=reporter.warn,
     )
     if world.first:
@@ -366,28 +386,6 @@ def _opening(run: Prepared) -> str:
 def _voice(reporter: Reporter | None, world: World) -> Reporter:
     """Return the reporter of the first process, and silence for the others."""
     return reporter if reporter is not None and world.first else SilentReporter()
-
-
-def fitted_batch(batch_size: int, num_pictures: int, *, processes: int, micro_batch: int) -> int:
-    """Return a batch that the data can fill: of fewer pictures a quarter, in even micro-batches for each process."""
-    if batch_size <= num_pictures:
-        return batch_size
-    share = num_pictures // 4 // processes
-    pair = 2 * max(1, -(-share // micro_batch))
-    return max(2, share // pair * pair) * processes
-
-
-def _fitted(recipe: Recipe, num_pictures: int, world: World, reporter: Reporter) -> Recipe:
-    """Return the recipe with a batch that the data can fill."""
-    batch_size = fitted_batch(
-        recipe.data.batch_size, num_pictures, processes=world.size, micro_batch=recipe.engine.micro_batch
-    )
-    if batch_size == recipe.data.batch_size:
-        return recipe
-    reporter.note(
-        f"data.batch_size is {batch_size}, not {recipe.data.batch_size}: there are {num_pictures} pictures to train on"
-    )
-    return replace(recipe, data=replace(recipe.data, batch_size=batch_size))
 
 
 def _describe(source: Source) -> dict[str, Any]:

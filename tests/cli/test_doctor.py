@@ -1,6 +1,7 @@
 """convnext doctor on made folders with planted faults: what it prints, its exit codes, that it writes nothing."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,29 @@ def test_the_papers_recipe_on_sixty_pictures(folder: Path) -> None:
     ):
         assert words in result.stdout, words
     assert "images/s" not in result.stdout
-    assert "convnext data check reads all" in result.stderr
+    # All were looked at, so nothing is said of others.
+    assert result.stderr.splitlines()[-1] == (
+        "Looked at all 60 pictures; convnext data check also finds copies among them."
+    )
+    assert "of those that were looked at" not in result.stdout
 
 
 def test_a_healthy_plan_ends_with_0(folder: Path) -> None:
     levels = keys("digits", "--size", "32", "--set", "model.stem_stride=1", "--epochs", "50", *TINY)
     assert "error" not in levels.values() and "warning" not in levels.values()
     assert doctor("digits", "--size", "32", "--no-time", *TINY).exit_code == 0
+
+
+def test_files_that_would_not_be_read_are_noted(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    assert "passed_over" not in keys(str(tmp_path / "copy"), *TINY)
+    (tmp_path / "copy" / "dog" / "1.heic").write_bytes(b"")
+    assert keys(str(tmp_path / "copy"), *TINY)["passed_over"] == "note"
+
+
+def test_of_many_pictures_some_are_looked_at() -> None:
+    result = doctor("digits", "--size", "32", "--no-time", *TINY)
+    assert result.stderr.splitlines()[-1] == "Looked at 200 pictures; convnext data check reads all."
 
 
 def test_options_reach_the_plan(folder: Path) -> None:

@@ -13,7 +13,14 @@ from timm.data.transforms import RandomResizedCropAndInterpolation
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from convnext.data.augment import eval_picture, keep_labels_true, random_crop, scale_part, train_picture
+from convnext.data.augment import (
+    cut_square,
+    eval_picture,
+    keep_labels_true,
+    random_crop,
+    scale_part,
+    vary_square,
+)
 from convnext.data.pictures import PictureError
 from convnext.data.randaugment import FILL, randaugment
 from convnext.data.splits import LabelSafe
@@ -141,9 +148,10 @@ def test_randaugment_comes_last_and_from_the_same_generator():
     varied = replace(PAPER, randaugment="rand-m9-n2-p1-mstd0.5-inc1")
     for seed in range(8):
         generator = np.random.default_rng(seed)
-        square = train_picture(noise(40, 40), 32, PAPER, generator)
+        square = cut_square(noise(40, 40), 32, PAPER, generator)
         expected = randaugment(square, parse_randaugment(varied.randaugment), "bicubic", generator)
-        got = train_picture(noise(40, 40), 32, varied, np.random.default_rng(seed))
+        again = np.random.default_rng(seed)
+        got = vary_square(cut_square(noise(40, 40), 32, varied, again), varied, again, safe=LabelSafe())
         assert (got == expected).all()
         assert (got != square).any()
 
@@ -154,7 +162,8 @@ def test_randaugment_of_digits_moves_no_more_out_of_sight_than_a_crop_may():
     hidden = dict.fromkeys((LabelSafe(), LabelSafe(flip=False, min_crop_scale=0.7)), 0.0)
     for safe in hidden:
         for seed in range(150):
-            pixels = train_picture(image, 20, varied, np.random.default_rng(seed), safe=safe)
+            generator = np.random.default_rng(seed)
+            pixels = vary_square(cut_square(image, 20, varied, generator), varied, generator, safe=safe)
             assert pixels.shape == (20, 20, 1)
             if len({*pixels[:, 0, 0].tolist(), *pixels[0, :, 0].tolist()} & {114, 115}):
                 rows, columns = (pixels == FILL[1][0]).all(axis=(1, 2)), (pixels == FILL[1][0]).all(axis=(0, 2))
@@ -162,13 +171,13 @@ def test_randaugment_of_digits_moves_no_more_out_of_sight_than_a_crop_may():
     assert list(hidden.values()) == [0.4, 0.3]
 
 
-def test_train_picture_is_the_crop_scaled_and_sometimes_mirrored():
+def test_a_square_is_the_crop_scaled_and_sometimes_mirrored():
     image = noise(50, 40)
     mirrored = 0
     for seed in range(40):
         left, top, width, height = random_crop(50, 40, PAPER.crop_scale, PAPER.crop_ratio, np.random.default_rng(seed))
         straight = scale_part(np.array(image), (left, top, width, height), 16, "bicubic")
-        pixels = train_picture(image, 16, PAPER, np.random.default_rng(seed))
+        pixels = cut_square(image, 16, PAPER, np.random.default_rng(seed))
         assert (pixels.shape, pixels.dtype) == ((16, 16, 3), np.uint8)
         if (pixels == straight).all():
             continue
@@ -183,24 +192,24 @@ def test_flip_is_a_probability(flip, expected):
     whole = replace(PAPER, crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=flip)
     seen = set()
     for seed in range(20):
-        pixels = train_picture(image, 16, whole, np.random.default_rng(seed))
+        pixels = cut_square(image, 16, whole, np.random.default_rng(seed))
         seen.add(bool((pixels == np.asarray(image)[:, ::-1]).all()))
     assert seen == expected
 
 
 def test_same_generator_same_pixels_and_no_global_state():
     image = noise(30, 20)
-    first = train_picture(image, 8, PAPER, np.random.default_rng(7))
+    first = cut_square(image, 8, PAPER, np.random.default_rng(7))
     np.random.seed(1)
     torch.manual_seed(1)
-    assert (train_picture(image, 8, PAPER, np.random.default_rng(7)) == first).all()
-    assert (train_picture(image, 8, PAPER, np.random.default_rng(8)) != first).any()
+    assert (cut_square(image, 8, PAPER, np.random.default_rng(7)) == first).all()
+    assert (cut_square(image, 8, PAPER, np.random.default_rng(8)) != first).any()
 
 
 def test_interpolation_is_obeyed():
     image = noise(31, 31)
     made = {
-        train_picture(image, 16, replace(PAPER, interpolation=method), np.random.default_rng(0)).tobytes()
+        cut_square(image, 16, replace(PAPER, interpolation=method), np.random.default_rng(0)).tobytes()
         for method in ("bilinear", "bicubic")
     }
     assert len(made) == 2
@@ -245,7 +254,7 @@ def test_squash_cuts_nothing(width, height):
 
 def test_grey_pictures_keep_one_channel():
     image = noise(20, 20).convert("L")
-    assert train_picture(image, 8, PAPER, np.random.default_rng(0)).shape == (8, 8, 1)
+    assert cut_square(image, 8, PAPER, np.random.default_rng(0)).shape == (8, 8, 1)
     assert eval_picture(image, Preprocess(size=8)).shape == (8, 8, 1)
 
 

@@ -131,6 +131,21 @@ def test_processes_find_the_same_and_every_picture_is_reported(bad: Path) -> Non
     assert sum(counts) == len(source.train) + len(source.val) and len(counts) > 2
 
 
+def test_files_that_are_passed_over_are_noted(tmp_path: Path, make_zip: Callable[..., Path]) -> None:
+    root = good_folder(tmp_path / "pictures")
+    for name in ("train/cat/1.heic", "train/cat/2.HEIC", "val/dog/notes.txt", "train/readme.txt"):
+        (root / name).write_text("")
+    # Read like any other JPEG, however its name ends.
+    save(scene("jpe"), root / "train" / "cat" / "x.jpe", format="JPEG")
+    for data in (root, make_zip(root)):
+        checked = check_source(open_source(str(data)))
+        (finding,) = checked.findings
+        assert (finding.level, finding.key, checked.ok) == ("note", "passed_over", True)
+        assert finding.title == "3 files passed over because of the ending"
+        assert finding.names == ("train/cat/1.heic (2 x .heic)", "val/dog/notes.txt (1 x .txt)")
+        assert ".jpe," in finding.detail and "JPEG or PNG" in finding.advice
+
+
 def test_pictures_below_the_training_size_are_named(bad: Path) -> None:
     checked = check_source(open_source(str(bad)), size=33)
     level, names = found(checked)["small"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convnext.data.augment import eval_picture, train_picture
+from convnext.data.augment import cut_square, eval_picture, vary_square
 from convnext.data.loader import EvalLoader, TrainLoader, epoch_order
 from convnext.data.pictures import read_picture
 from convnext.data.sources import open_source
@@ -73,7 +73,7 @@ def test_pixels_follow_from_seed_epoch_and_index_alone(painted):
         for batch in loader.epoch(5):
             for pixels, index in zip(batch.images, batch.indices.tolist(), strict=True):
                 generator = np.random.default_rng(np.random.SeedSequence([3, 5, index]))
-                expected = train_picture(split.picture(index), 8, AUGMENT, generator)
+                expected = cut_square(split.picture(index), 8, AUGMENT, generator)
                 assert (pixels.permute(1, 2, 0).numpy() == expected).all()
 
 
@@ -122,7 +122,8 @@ def test_workers_change_nothing_with_the_papers_whole_augmentation(workers):
         for pixels, index in zip(batch.images, batch.indices.tolist(), strict=True):
             generator = np.random.default_rng(np.random.SeedSequence([3, 1, index]))
             # Whole pictures from Pillow: the parts that are decoded for a crop are the same.
-            expected = train_picture(split.picture(index), 16, whole, generator)
+            square = cut_square(split.picture(index), 16, whole, generator)
+            expected = vary_square(square, whole, generator, safe=LabelSafe())
             assert (pixels.permute(1, 2, 0).numpy() == expected).all()
 
 

@@ -57,3 +57,22 @@ def test_refusals(make_tree, monkeypatch, text, words):
     with pytest.raises(UserError) as error:
         open_source(text)
     assert words in str(error.value)
+
+
+def test_only_what_might_be_data_is_suggested(make_tree, monkeypatch):
+    root = make_tree(NAMES)
+    monkeypatch.chdir(root.parent)
+    for name in ("pictures.txt", "pictures.log", "pictures.tar.gz", ".pictures.csv"):
+        (root.parent / name).write_text("")
+    with pytest.raises(UserError, match="no such folder or file: picture; did you mean pictures; DATA"):
+        open_source("picture")
+    root.rename(root.parent / "elsewhere")
+    with pytest.raises(UserError, match="no such folder or file: picture; DATA is"):
+        open_source("picture")
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "csv", "tsv", "jsonl", "parquet", "ZIP"])
+def test_files_that_might_be_data_are_suggested(tmp_path, ending):
+    (tmp_path / f"pictures.{ending}").write_text("")
+    with pytest.raises(UserError, match=rf"did you mean pictures\.{ending}; DATA"):
+        open_source(f"{tmp_path}/picturs.{ending}")

@@ -83,6 +83,26 @@ def test_nested_pictures_of_any_ending():
     }
 
 
+def passed_over(source):
+    return [(one.ending, one.count, one.example) for one in source.passed_over]
+
+
+def test_what_is_passed_over_in_class_folders_is_counted_by_ending():
+    others = ["train/a/8.HEIC", "train/a/7.heic", "val/b/deep/6.heic", "train/b/notes.txt", "val/b/README"]
+    # Beside the class folders, and in a part that is not used, no picture would be read either.
+    elsewhere = ["readme.md", "train/classes.txt", "test/a/9.heic", "test/a/9.png"]
+    expected = [(".heic", 3, "train/a/7.heic"), (".txt", 1, "train/b/notes.txt"), ("no ending", 1, "val/b/README")]
+    assert passed_over(source([*PARTS, *others, *elsewhere])) == expected
+    wrapped = source([f"top/{file}" for file in [*PARTS, *others, *elsewhere]])
+    assert passed_over(wrapped) == [(ending, count, f"top/{example}") for ending, count, example in expected]
+    assert passed_over(source(PARTS)) == []
+
+
+def test_what_is_passed_over_without_parts():
+    files = [f"{name}/{i}.png" for name in "ab" for i in range(3)]
+    assert passed_over(source([*files, "notes.txt", "b/x.txt"])) == [(".txt", 1, "b/x.txt")]
+
+
 @pytest.mark.parametrize("ending", "jpg jpeg png bmp webp tif tiff gif ppm".split())
 def test_picture_endings(ending):
     assert len(source([*PARTS, f"train/a/x.{ending.upper()}", f"train/a/x.{ending}"]).train) == 4

@@ -17,7 +17,7 @@ import pytest
 
 from convnext.errors import UserError
 from convnext.train.distributed import ALONE, World, join, pieces
-from tests.train.test_resume import timeless
+from tests.torture import timeless
 from tests.train.two_processes import BASE, CALM, PICTURES, SPOILT, train
 
 Results = dict[str, list[dict[str, Any]]]

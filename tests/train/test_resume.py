@@ -2,39 +2,18 @@
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from convnext.data.loader import Batch
 from convnext.errors import UserError
-from convnext.files import read_tensors
 from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyTask, ReadyBatch
 from convnext.train.chance import Chance
 from convnext.train.checkpoint import read_checkpoint
-from convnext.train.journal import Journal
+from tests.torture import require_equal_runs
 from tests.train.tiny import BATCH_NET, LAYER_NET, Watcher, tiny_recipe, tiny_task, tiny_trainer
-
-TIMES = ("seconds", "images_per_second")
-
-
-def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    kept = [row for row in rows if row["kind"] != "resume"]
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in kept]
-
-
-def require_equal_runs(one: Path, other: Path) -> None:
-    for name in ("last.safetensors", "best.safetensors"):
-        first, second = read_tensors(one / name)[0], read_tensors(other / name)[0]
-        assert first.keys() == second.keys()
-        assert [key for key in first if not torch.equal(first[key], second[key])] == []
-    first_state, second_state = (read_checkpoint(folder / "last.safetensors").progress for folder in (one, other))
-    assert first_state.best == second_state.best
-    assert timeless(list(first_state.history)) == timeless(list(second_state.history))
-    assert (first_state.step, first_state.images_seen) == (second_state.step, second_state.images_seen)
-    assert timeless(Journal(one / "log.jsonl").rows()) == timeless(Journal(other / "log.jsonl").rows())
 
 
 @pytest.mark.parametrize("spec", [LAYER_NET, BATCH_NET], ids=["layer", "batch"])

@@ -31,6 +31,37 @@ def test_the_first_signal_is_noted_and_a_second_ctrl_c_acts_as_before(number: si
         signal.signal(number, before)
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_wish_that_is_granted_at_once_is_raised_once(number: signal.Signals) -> None:
+    heard: list[int] = []
+    before = signal.signal(number, lambda got, frame: heard.append(got))
+    mine = signal.getsignal(number)
+    try:
+        with StopRequest(at_once=True) as stop:
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+            assert stop.requested
+            # Whoever cleans up is not disturbed by a scheduler that asks again.
+            os.kill(os.getpid(), number)
+            assert heard == ([number] if number == signal.SIGINT else [])
+        assert signal.getsignal(number) is mine
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_wish_inside_of_one_that_is_granted_at_once() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with StopRequest(at_once=True) as outer:
+        with StopRequest() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGINT)
+            assert inner.requested and not outer.requested
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
 def test_handlers_come_back_after_an_error() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(ZeroDivisionError), StopRequest():

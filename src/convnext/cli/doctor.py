@@ -66,7 +66,11 @@ def _print(diagnosis: "Diagnosis", data: str) -> None:
         print_table([title, ""], _forecast_rows(plan, diagnosis.forecast), left=[title, ""])
         print()
     print_findings(diagnosis.findings)
-    note(f"Looked at {facts.looked_at} pictures; convnext data check reads all.")
+    note(
+        f"Looked at all {facts.looked_at} pictures; convnext data check also finds copies among them."
+        if facts.looked_at_all
+        else f"Looked at {facts.looked_at} pictures; convnext data check reads all."
+    )
 
 
 def _plan_rows(plan: "Plan") -> list[list[str]]:

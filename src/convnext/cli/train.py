@@ -74,6 +74,9 @@ def train(
             result = _start(plan, seeds, out, world)
         if world.first:
             _show_result(result, json)
+        if _left_alone(result):
+            # The others may still be waiting for this process, and to leave them in order would be to wait for them.
+            raise typer.Exit(130)
     if not result.finished:
         raise typer.Exit(130)
 
@@ -143,6 +146,14 @@ def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
         spreads = (result.summary[name] for name in ("best", "last"))
         best, last = (spread_text(spread) for spread in spreads)
         print(f"\ntop-1 of {len(result.runs)} seeds, mean ± sample std: best epoch {best}, last epoch {last}")
+
+
+def _left_alone(result: "RunResult | SeedsResult") -> bool:
+    """Whether a signal ended this process while a run was being summed up, where processes do not agree on a stop."""
+    from convnext.run import RunResult
+
+    last = result if isinstance(result, RunResult) else result.runs[-1]
+    return last.interrupted and not last.finished
 
 
 def _row(run: "RunResult") -> list[str]:

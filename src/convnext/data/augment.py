@@ -23,7 +23,6 @@ from convnext.preprocess import Interpolation, Preprocess
 from convnext.recipe import Augment
 
 CROP_TRIES = 10
-PHOTOGRAPHS = LabelSafe()
 
 
 def keep_labels_true(augment: Augment, safe: LabelSafe) -> Augment:
@@ -36,23 +35,11 @@ def keep_labels_true(augment: Augment, safe: LabelSafe) -> Augment:
     )
 
 
-def train_picture(
-    picture: Uncut | Image.Image,
-    size: int,
-    augment: Augment,
-    generator: np.random.Generator,
-    *,
-    safe: LabelSafe = PHOTOGRAPHS,
-) -> Pixels:
-    """Cut a random part, scale it to a square, perhaps mirror it, and RandAugment it: uint8 (size, size, channels).
-
-    augment: as `keep_labels_true` leaves it; safe: beyond that, no translation moves more out of sight than it allows.
-    """
-    return vary_square(cut_square(picture, size, augment, generator), augment, generator, safe=safe)
-
-
 def cut_square(picture: Uncut | Image.Image, size: int, augment: Augment, generator: np.random.Generator) -> Pixels:
-    """Do the first half of `train_picture`: cut a random part, scale it to a square and perhaps mirror it."""
+    """Cut a random part, scale it to a square and perhaps mirror it: uint8 (size, size, channels).
+
+    augment: as `keep_labels_true` leaves it.
+    """
     uncut = LoadedPicture(image=picture) if isinstance(picture, Image.Image) else picture
     box = random_crop(*uncut.size, augment.crop_scale, augment.crop_ratio, generator)
     square = scale_part(*uncut.part(box, size), size, augment.interpolation)
@@ -62,10 +49,11 @@ def cut_square(picture: Uncut | Image.Image, size: int, augment: Augment, genera
     return square
 
 
-def vary_square(
-    square: Pixels, augment: Augment, generator: np.random.Generator, *, safe: LabelSafe = PHOTOGRAPHS
-) -> Pixels:
-    """Do the second half of `train_picture`, given the generator as the first half left it."""
+def vary_square(square: Pixels, augment: Augment, generator: np.random.Generator, *, safe: LabelSafe) -> Pixels:
+    """RandAugment what `cut_square` returned, given the generator as it was left there.
+
+    safe: no translation moves more out of sight than it allows.
+    """
     if augment.randaugment is None:
         return square
     policy = _policy(augment.randaugment)

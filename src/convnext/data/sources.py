@@ -24,6 +24,8 @@ __all__ = ["LabelSafe", "Source", "Split", "Store", "open_source"]
 DOWNLOADS = "~/.cache/convnext/torchvision"
 TORCHVISION = "torchvision:"
 PARQUET_ENDINGS = (".parquet",)
+# Of files that can be data; compressed tars are told apart only to be refused with a reason.
+FILE_ENDINGS = (".zip", ".tar", *LIST_ENDINGS, *PARQUET_ENDINGS)
 # Where the hub keeps the files of a repository.
 PARQUET_FOLDERS = ("data",)
 FORMS = (
@@ -164,11 +166,15 @@ def _exists(text: str) -> bool:
 
 
 def _near(text: str, path: Path) -> str:
-    """Return a hint: names beside the one asked for, or that the folder around it is missing too."""
+    """Return a hint: names of what might be data beside the one asked for, or that the folder around it is missing."""
     if not path.parent.is_dir():
         return f" (nor is there a folder {path.parent})"
     try:
-        names = sorted(entry.name for entry in path.parent.iterdir() if not entry.name.startswith("."))
+        names = sorted(
+            entry.name
+            for entry in path.parent.iterdir()
+            if not entry.name.startswith(".") and (entry.name.lower().endswith(FILE_ENDINGS) or entry.is_dir())
+        )
     except OSError:
         return ""
     hint = nearest(path.name, names + ["digits"] * (text == path.name))

@@ -79,11 +79,21 @@ class LabelSafe:
             raise UserError(f"min_crop_scale must be above 0 and at most 1, got {self.min_crop_scale}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """Files among the pictures that were passed over because of their ending: how many, and the first of them."""
+
+    ending: str
+    count: int
+    example: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Source:
     """A classification data set: class names, a part to train on and a part held out.
 
     has_own_val: the held-out part came with the data, it was not drawn by us.
+    passed_over: what lay in the class folders and is no picture by its ending, the most frequent first.
     """
 
     name: str
@@ -92,6 +102,7 @@ class Source:
     val: Split
     label_safe: LabelSafe
     has_own_val: bool = True
+    passed_over: tuple[PassedOver, ...] = ()
 
     def fingerprint(self) -> str:
         """Return what tells this data, split in this way, from any other: a hash of all names and labels.

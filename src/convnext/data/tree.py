@@ -6,14 +6,14 @@ lie beside the class folders. A class owns the pictures of the folders inside it
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from convnext.data.pictures import PICTURE_ENDINGS
-from convnext.data.splits import LabelSafe, Source, Split, Store, split_by_seed
+from convnext.data.splits import LabelSafe, PassedOver, Source, Split, Store, split_by_seed
 from convnext.errors import UserError
 
 VAL_NAMES = ("val", "valid", "validation", "test")
@@ -29,7 +29,11 @@ class Listing:
 
     def pictures(self) -> list[str]:
         """Return the files that are pictures by their ending, sorted."""
-        return sorted(file for file in self.files if PurePosixPath(file).suffix.lower() in PICTURE_ENDINGS)
+        return sorted(file for file in self.files if _ending(file) in PICTURE_ENDINGS)
+
+    def others(self) -> list[str]:
+        """Return the files that are no pictures by their ending, sorted."""
+        return sorted(file for file in self.files if _ending(file) not in PICTURE_ENDINGS)
 
     def tops(self) -> list[str]:
         """Return the names of the folders at the top, sorted."""
@@ -63,16 +67,24 @@ def source_from_listing(
     has_own_val = "train" in tops and val_name is not None
     if has_own_val:
         assert val_name is not None
+        parts = [tops["train"], val_name]
         classes, train = _labelled(tree, tops["train"], prefix, open_store)
         _check_two(tree.where, classes)
         val_classes, val = _labelled(tree, val_name, prefix, open_store)
         _check_same(tree.where, tops["train"], classes, val_name, val_classes)
     else:
+        parts = [""]
         classes, whole = _labelled(tree, "", prefix, open_store)
         _check_two(tree.where, classes)
         train, val = split_by_seed(whole.store, whole.labels, classes, seed=seed, val_fraction=val_fraction)
     return Source(
-        name=listing.where, classes=classes, train=train, val=val, label_safe=LabelSafe(), has_own_val=has_own_val
+        name=listing.where,
+        classes=classes,
+        train=train,
+        val=val,
+        label_safe=LabelSafe(),
+        has_own_val=has_own_val,
+        passed_over=_passed_over(tree, parts, prefix),
     )
 
 
@@ -107,6 +119,19 @@ def _labelled(
     return classes, Split(store=open_store(files), entries=np.arange(len(labels)), labels=labels)
 
 
+def _passed_over(tree: Listing, parts: Sequence[str], prefix: str) -> tuple[PassedOver, ...]:
+    """Return what lies in the class folders of these parts ("" for the whole tree) and is no picture by its ending."""
+    starts = [f"{part}/" if part else "" for part in parts]
+    by_ending: dict[str, list[str]] = {}
+    for file in tree.others():
+        if any(file.startswith(start) and "/" in file.removeprefix(start) for start in starts):
+            by_ending.setdefault(_ending(file), []).append(prefix + file)
+    found = [
+        PassedOver(ending=ending, count=len(names), example=names[0]) for ending, names in sorted(by_ending.items())
+    ]
+    return tuple(sorted(found, key=lambda one: -one.count))
+
+
 def _check_two(where: str, classes: tuple[str, ...]) -> None:
     if len(classes) < 2:
         raise UserError(f"{where} has only one class folder, {classes[0]!r}; a classifier needs two or more")
@@ -128,9 +153,13 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
+def _ending(file: str) -> str:
+    return PurePosixPath(file).suffix.lower() or "no ending"
+
+
 def _found(listing: Listing) -> str:
     if not listing.files:
         return f"found {len(listing.folders)} folders and no files" if listing.folders else "it is empty"
-    endings = Counter(PurePosixPath(file).suffix.lower() or "no ending" for file in listing.files)
+    endings = Counter(_ending(file) for file in listing.files)
     kinds = ", ".join(f"{count} x {ending}" for ending, count in endings.most_common(5))
     return f"found {len(listing.files)} other files ({kinds})"

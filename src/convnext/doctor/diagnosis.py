@@ -7,7 +7,7 @@ from typing import Any
 
 from convnext.data.check.findings import Finding, by_level
 from convnext.data.sources import open_source
-from convnext.doctor.facts import RUNS, Facts, gather_facts
+from convnext.doctor.facts import RUNS, gather_facts
 from convnext.doctor.fit import fit_findings
 from convnext.doctor.forecast import Forecast, forecast
 from convnext.doctor.numbers import Plan, plan_of
@@ -16,7 +16,6 @@ from convnext.doctor.rules import training_findings
 from convnext.models import model_spec
 from convnext.network import Network
 from convnext.plan import RunPlan
-from convnext.recipe import Recipe
 from convnext.spec import NetSpec
 from convnext.train.device import choose_device
 from convnext.train.engine import NotFiniteError
@@ -60,10 +59,9 @@ class Diagnosis:
         }
 
 
-def findings_of(recipe: Recipe, spec: NetSpec, facts: Facts) -> tuple[Finding, ...]:
-    """Return what can be said of a plan without timing anything, the worst first."""
-    plan = plan_of(recipe, spec, facts)
-    return by_level([*training_findings(plan), *fit_findings(plan)])
+def findings_of(plan: Plan) -> list[Finding]:
+    """Return what can be said of a plan without timing anything."""
+    return [*training_findings(plan), *fit_findings(plan)]
 
 
 def examine(
@@ -89,7 +87,7 @@ def examine(
     pretrained = isinstance(run.model, Network)
     facts = gather_facts(source, device=device, processes=processes, pretrained=pretrained, folder=folder)
     plan = plan_of(run.recipe, _spec(run), facts)
-    findings = [*training_findings(plan), *fit_findings(plan)]
+    findings = findings_of(plan)
     told = None
     if timed:
         say("timing a few steps")

@@ -12,6 +12,7 @@ from convnext.data.check.balance import class_counts
 from convnext.data.check.look import look_at
 from convnext.data.pictures import PictureError
 from convnext.data.sources import Source
+from convnext.data.splits import PassedOver
 from convnext.machine import cores, free_disk_bytes
 
 LOOKED_AT = 200
@@ -25,6 +26,7 @@ class Facts:
     train_counts, val_counts   pictures by class
     median_side_px             shorter side of a typical picture; 0 where none could be read
     looked_at, unreadable      how many pictures were read, and why some could not be, by name
+    passed_over                files among the pictures that are none by their ending
     min_crop_scale             smallest share of a picture that keeps its label true
     pretrained                 training goes on from given weights
     processes                  that train together; `local_processes` of them on this machine
@@ -37,6 +39,7 @@ class Facts:
     median_side_px: int
     looked_at: int = 0
     unreadable: tuple[str, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
     min_crop_scale: float = 0.08
     pretrained: bool = False
     processes: int = 1
@@ -55,6 +58,11 @@ class Facts:
     def num_val(self) -> int:
         """Pictures held out."""
         return sum(self.val_counts.values())
+
+    @property
+    def looked_at_all(self) -> bool:
+        """Whether there were so few pictures that every one was read."""
+        return self.looked_at == self.num_train + self.num_val
 
     @property
     def num_classes(self) -> int:
@@ -84,6 +92,7 @@ def gather_facts(
         median_side_px=int(np.median(sides)) if sides else 0,
         looked_at=len(places),
         unreadable=tuple(unreadable),
+        passed_over=source.passed_over,
         min_crop_scale=source.label_safe.min_crop_scale,
         pretrained=pretrained,
         processes=processes,

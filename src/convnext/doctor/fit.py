@@ -10,7 +10,7 @@ from dataclasses import replace
 from convnext.cost import total_cost
 from convnext.data.check.balance import balance_findings
 from convnext.data.check.findings import Finding, plural
-from convnext.data.check.oddities import unreadable_finding
+from convnext.data.check.oddities import passed_over_findings, unreadable_finding
 from convnext.doctor.numbers import Plan, stage_sides_px
 
 FEW_FROM_SCRATCH, FEW_OF_A_CLASS = 1000, 100
@@ -22,14 +22,19 @@ TIGHT_CROP, LEAST_CROP_PX = 0.25, 16
 def fit_findings(plan: Plan) -> Iterator[Finding]:
     """Yield what is to say of how network, pictures and machine go together."""
     yield from _unreadable(plan)
+    yield from passed_over_findings(plan.facts.passed_over)
     yield from balance_findings(plan.facts.train_counts, plan.facts.val_counts)
     for rule in (_few_pictures, _last_stage, _enlarged, _tight_crop, _workers, _precision, _disk, _fsdp):
         yield from rule(plan)
 
 
 def _unreadable(plan: Plan) -> Iterator[Finding]:
-    if plan.facts.unreadable:
-        found = unreadable_finding(plan.facts.unreadable, looked_at=plan.facts.looked_at)
+    if not plan.facts.unreadable:
+        return
+    found = unreadable_finding(plan.facts.unreadable, looked_at=plan.facts.looked_at)
+    if plan.facts.looked_at_all:
+        yield found
+    else:
         yield replace(
             found,
             title=f"{found.title}, of those that were looked at",

@@ -6,10 +6,10 @@ from convnext.cost import total_cost
 from convnext.doctor.facts import Facts
 from convnext.layout import layout, walk
 from convnext.recipe import Recipe
-from convnext.run import fitted_batch
 from convnext.spec import NetSpec
 from convnext.train.distributed import pieces
 from convnext.train.ema import ema_decay
+from convnext.train.fitted import fitted_batch
 from convnext.train.schedule import warmup_steps
 from convnext.train.usual_lr import usual_lr
 

@@ -17,6 +17,7 @@ from convnext.train.causes import (
     HIGH,
     LOW,
 )
+from convnext.train.usual_lr import lr_to_take
 
 FEW_STEPS, VERY_FEW_STEPS = 1000, 300
 FINE_TUNING_FEW_STEPS, FINE_TUNING_VERY_FEW_STEPS = 200, 60
@@ -56,7 +57,7 @@ def _batch_larger_than_data(plan: Plan) -> Iterator[Finding]:
         title=f"a batch of {plan.asked_batch:,} is more than the {plural(plan.facts.num_train, 'picture')} there are",
         detail=f"training would take {numbers.batch_size} instead and keep a learning rate and a schedule that were "
         f"made for {plan.asked_batch:,}",
-        advice="take --recipe small-data, or set data.batch_size and optim.lr for this many pictures",
+        advice=f"take --recipe small-data, or --set {_batch_setting(plan, min(numbers.batch_size, _few_enough(plan)))}",
     )
 
 
@@ -84,8 +85,7 @@ def _few_steps_an_epoch(plan: Plan) -> Iterator[Finding]:
     numbers = plan.numbers
     if numbers.steps_per_epoch >= FEW_STEPS_AN_EPOCH or plan.asked_batch != numbers.batch_size:
         return
-    most = plan.facts.num_train / 16 / numbers.processes
-    smaller = numbers.processes * (2 ** int(math.log2(most)) if most > 8 else 8)
+    smaller = _few_enough(plan)
     if smaller >= numbers.batch_size:
         return
     yield Finding(
@@ -94,8 +94,21 @@ def _few_steps_an_epoch(plan: Plan) -> Iterator[Finding]:
         title=f"{plural(numbers.steps_per_epoch, 'step')} an epoch",
         detail=f"a batch of {numbers.batch_size:,} is a large part of {plural(plan.facts.num_train, 'picture')}: the "
         "network moves rarely, and scoring and saving after each epoch take longer than training",
-        advice=f"take a smaller batch: --set data.batch_size={smaller}",
+        advice=f"take a smaller batch: --set {_batch_setting(plan, smaller)}",
     )
+
+
+def _few_enough(plan: Plan) -> int:
+    """Return a batch of which an epoch has sixteen and more, or where pictures are fewer still, eight a process."""
+    processes = plan.numbers.processes
+    most = plan.facts.num_train / 16 / processes
+    return processes * (2 ** int(math.log2(most)) if most > 8 else 8)
+
+
+def _batch_setting(plan: Plan, batch_size: int) -> str:
+    """Return another batch as settings, with the learning rate that goes with it where that is another one."""
+    lr = lr_to_take(plan.recipe.optim, batch_size, before=plan.asked_batch, pretrained=plan.facts.pretrained)
+    return f"data.batch_size={batch_size}" + ("" if lr is None else f" --set optim.lr={lr:g}")
 
 
 def _learning_rate(plan: Plan) -> Iterator[Finding]:
@@ -257,7 +270,7 @@ def _even(plan: Plan) -> str:
     share = numbers.batch_size // numbers.processes
     if share % 2:
         pair = 2 * numbers.processes
-        return f"data.batch_size={max(pair, round(numbers.batch_size / pair) * pair)}"
+        return _batch_setting(plan, max(pair, round(numbers.batch_size / pair) * pair))
     most = max(2, plan.recipe.engine.micro_batch)
     return f"engine.micro_batch={next(size for size in range(most, 0, -1) if size % 2 == 0 and share % size == 0)}"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that the loop grants at the end of a step."""
+"""Ctrl-C and SIGTERM as a wish that the loop grants at the end of a step, or as one that is granted at once."""
 
 import os
 import signal
@@ -18,10 +18,13 @@ class StopRequest:
 
     Schedulers and torchrun send SIGTERM more than once, and SIGKILL when they lose their patience. Outside the main
     thread Python delivers no signals, and nothing is installed.
+
+    at_once: the first signal also raises KeyboardInterrupt, where there is nothing that must be brought to an end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
         self.signal_name: str | None = None
+        self._at_once = at_once
         self._process = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
 
@@ -44,9 +47,12 @@ class StopRequest:
             if number == signal.SIGTERM:
                 os._exit(128 + number)
             return
+        first = not self.requested
         self.signal_name = signal.Signals(number).name
         if number == signal.SIGINT:
             signal.signal(number, self._before.pop(signal.SIGINT))
+        if self._at_once and first:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -12,6 +12,8 @@ SMALLEST_BATCH = 64
 # (learning rate, batch): Table 5, Table 6, and torchvision's reference for ResNet-50.
 FROM_SCRATCH, FINE_TUNED, SGD = (4e-3, 4096), (5e-5, 512), (0.1, 256)
 SGD_FINE_TUNED_SHARE = 0.1
+# Two learning rates that differ by less do the same.
+ABOUT = 0.1
 
 
 def usual_lr(optim: Optim, batch_size: int, *, pretrained: bool) -> float:
@@ -26,6 +28,16 @@ def usual_lr(optim: Optim, batch_size: int, *, pretrained: bool) -> float:
         return lr * batch / at_batch * (SGD_FINE_TUNED_SHARE if pretrained else 1)
     lr, at_batch = FINE_TUNED if pretrained else FROM_SCRATCH
     return lr * math.sqrt(batch / at_batch)
+
+
+def lr_to_take(optim: Optim, batch_size: int, *, before: int, pretrained: bool) -> float | None:
+    """Return the usual learning rate at another batch than before, to two digits.
+
+    None where there is nothing to change: the rule gives about the same at both, or the recipe already asks for it.
+    """
+    usual = usual_lr(optim, batch_size, pretrained=pretrained)
+    others = usual_lr(optim, before, pretrained=pretrained), optim.lr
+    return None if any(math.isclose(usual, other, rel_tol=ABOUT) for other in others) else float(f"{usual:.2g}")
 
 
 def times_usual(optim: Optim, batch_size: int, *, pretrained: bool) -> float:

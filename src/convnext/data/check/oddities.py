@@ -8,7 +8,8 @@ import numpy as np
 
 from convnext.data.check.findings import Finding, plural
 from convnext.data.check.look import Looks
-from convnext.data.splits import Integers, Split
+from convnext.data.pictures import PICTURE_ENDINGS
+from convnext.data.splits import Integers, PassedOver, Split
 
 TINY_PX = 16
 THIN = 3.0
@@ -32,6 +33,20 @@ def unreadable_finding(reasons: Sequence[str], *, looked_at: int) -> Finding:
         advice="copy them again from where they came, or remove them",
         names=tuple(reasons),
     )
+
+
+def passed_over_findings(passed_over: Sequence[PassedOver]) -> Iterator[Finding]:
+    """Yield what is to say of files that lie among the pictures and are not read, because of their endings."""
+    if passed_over:
+        yield Finding(
+            level="note",
+            key="passed_over",
+            title=f"{plural(sum(one.count for one in passed_over), 'file')} passed over because of the ending",
+            detail=f"they lie in class folders, where files that end in {', '.join(PICTURE_ENDINGS)} are read; here is "
+            "the first of each other ending",
+            advice="nothing needs to be done, unless they are pictures: convert those to JPEG or PNG",
+            names=tuple(f"{one.example} ({one.count:,} x {one.ending})" for one in passed_over),
+        )
 
 
 def oddity_findings(parts: Sequence[Part], *, size: int | None) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from convnext.data.check.copies import copy_findings
 from convnext.data.check.duplicates import METHOD
 from convnext.data.check.findings import Finding, by_level
 from convnext.data.check.look import Looks, look_at_all
-from convnext.data.check.oddities import Part, oddity_findings
+from convnext.data.check.oddities import Part, oddity_findings, passed_over_findings
 from convnext.data.splits import Source
 
 
@@ -68,6 +68,7 @@ def check_source(
     )
     findings = [
         *oddity_findings((train, val), size=size),
+        *passed_over_findings(source.passed_over),
         *balance_findings(class_counts(source.train, source.classes), class_counts(source.val, source.classes)),
         *copy_findings(source, train.looks, val.looks),
     ]
