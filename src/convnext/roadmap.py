@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from convnext.errors import UserError, nearest
+from convnext.setting import shown
 from convnext.spec import RESNET50, RESNET200, NetSpec
 
 
@@ -23,6 +24,16 @@ class Published:
     gmacs: float
     counted_gmacs: float | None = None
     """What counting gives where it differs from the printed value; None where they are equal to the last digit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A network that stands beside the roadmap: top-1 in percent and GFLOPs, as printed in a table of the paper."""
+
+    name: str
+    top1: float
+    gmacs: float
+    table: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +260,12 @@ STEPS: tuple[Step, ...] = (
     ),
 )
 
+SWIN: dict[str, Level] = {
+    "resnet50": Level(name="Swin-T", top1=81.30, gmacs=4.50, table="Table 10"),
+    "resnet200": Level(name="Swin-B", top1=83.50, gmacs=15.43, table="Table 11"),
+}
+"""What the roadmap sets out to reach, by the regime of the paper that it stands beside."""
+
 
 def step_named(name: str) -> Step:
     """Return the step of that name; UserError offers the near ones."""
@@ -285,6 +302,15 @@ def diff(before: NetSpec, after: NetSpec) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two specs differ, each with its value before and after."""
     old, new = before.to_dict(), after.to_dict()
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+
+
+def changes_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return what `diff` found in words: "depthwise off → on; width 64 → 96"."""
+
+    def words(value: Any) -> str:
+        return ("on" if value else "off") if isinstance(value, bool) else shown(value)
+
+    return "; ".join(f"{name} {words(old)} → {words(new)}" for name, (old, new) in changes.items())
 
 
 def decisions(regime: str | Regime = "resnet50") -> tuple[Step, ...]:

@@ -13,7 +13,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from convnext.cli.app import app
-from convnext.cli.doctor import duration
+from convnext.duration import duration
 from convnext.errors import UserError
 from convnext.models import create_model
 from convnext.weights import save_model

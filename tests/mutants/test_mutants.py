@@ -262,6 +262,48 @@ MUTANTS = (
         wrong="pass",
         tests="tests/train/test_lock.py::test_the_lock_of_a_killed_training_is_free_at_once_though_its_worker_lives",
     ),
+    Mutant(
+        name="a drawing does not mark what the one before lacked",
+        file="diagrams/changes.py",
+        right="if old.get(name) != new[name]",
+        wrong="if name in old and old[name] != new[name]",
+        tests="tests/diagrams/test_changes.py",
+    ),
+    Mutant(
+        name="a sweep that is started again trains its finished runs anew",
+        file="lab/conduct.py",
+        right="if is_run(place):",
+        wrong="if is_run(place) and False:",
+        tests="tests/lab/test_conduct.py::test_interrupted_in_mid_run_it_goes_on_there_and_ends_with_the_same_bits",
+    ),
+    Mutant(
+        name="two shards train the same runs",
+        file="lab/sweep.py",
+        right="return self.runs()[number - 1 :: count]",
+        wrong="return self.runs()[:: count]",
+        tests="tests/lab/test_conduct.py::test_shares_divide_the_runs",
+    ),
+    Mutant(
+        name="the report shows the best epoch instead of the last",
+        file="lab/results.py",
+        right='top1=last[weights]["top1"]',
+        wrong='top1=summary["best"]["top1"]',
+        tests="tests/lab/test_results.py",
+    ),
+    Mutant(
+        name="the noise is pooled over all runs as if the rows were one",
+        file="lab/statistics.py",
+        right="freedom = sum(len(group) - 1 for group in several)",
+        wrong="freedom = sum(len(group) for group in several) - 1",
+        tests="tests/lab/test_statistics.py",
+    ),
+    Mutant(
+        name="an order that undoes a wider net is built all the same",
+        file="roadmap.py",
+        right="if shared and STEPS.index(before) > STEPS.index(after):",
+        wrong="if shared and STEPS.index(before) > STEPS.index(after) + 99:",
+        tests="tests/test_roadmap.py::test_an_order_that_cannot_be_built_is_refused_with_the_reason",
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from convnext.cli import data, recipe, show, work
 from convnext.cli import roadmap as lab
 from convnext.cli.doctor import doctor
 from convnext.cli.draw import draw
+from convnext.cli.report import report
 from convnext.cli.train import train
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ roadmap.command("show")(show.roadmap)
 roadmap.command("draw")(draw)
 roadmap.command("train")(lab.train)
 roadmap.command("status")(lab.status)
+roadmap.command("report")(report)
 app.add_typer(recipes, name="recipe")
 recipes.command("list")(recipe.list_recipes)
 recipes.command("show")(recipe.show)

@@ -8,6 +8,7 @@ import typer
 from convnext.cli.console import millions, note, print_json, print_table
 from convnext.cli.findings import print_findings
 from convnext.cli.options import DATA_HELP, Device, Epochs, Json, Model, RecipeText, Settings, Side, Start
+from convnext.duration import duration
 
 if TYPE_CHECKING:
     from convnext.doctor.diagnosis import Diagnosis
@@ -126,17 +127,3 @@ def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
         ["memory", f"about {forecast.peak_memory_bytes / 1e9:.1f} GB{free}"],
         ["files", f"up to {forecast.run_bytes / 1e9:.2f} GB"],
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words that fit its length: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3.5 days."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole // 60 % 60:02d} min"
-    return f"{seconds / 86400:.1f} days"

@@ -9,7 +9,7 @@ from convnext.cli.options import Json
 from convnext.cost import Cost, stage_costs, total_cost
 from convnext.models import MODELS, model_spec
 from convnext.reference import published
-from convnext.roadmap import REGIMES, STEPS, Step, diff, regime_named, spec_at
+from convnext.roadmap import REGIMES, STEPS, Step, changes_text, diff, regime_named, spec_at
 
 Size = Annotated[int, typer.Option(min=1, help="Side of the square picture, in pixels.")]
 
@@ -94,7 +94,7 @@ def roadmap(
                 _paper_gmacs(row),
                 millions(row["params"]),
                 _paper_top1(row),
-                _changes(row["changes"]),
+                changes_text(row["changes"]) or "the training",
             ]
             for row in rows
         ],
@@ -130,15 +130,6 @@ def _roadmap_row(step: Step, regime: str, size: int) -> dict[str, Any]:
         "paper_top1": paper.top1 if paper else None,
         "paper_top1_std": paper.std if paper else None,
     }
-
-
-def _changes(changes: dict[str, tuple[Any, Any]]) -> str:
-    def shown(value: Any) -> str:
-        if isinstance(value, bool):
-            return "on" if value else "off"
-        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-    return "; ".join(f"{name} {shown(old)} → {shown(new)}" for name, (old, new) in changes.items()) or "the training"
 
 
 def _paper_gmacs(row: dict[str, Any]) -> str:

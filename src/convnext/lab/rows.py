@@ -84,7 +84,8 @@ def leave_one_out_rows(regime: Regime) -> tuple[Row, ...]:
     )
     for step in decisions(regime):
         spec = leave_one_out(step.name, regime)
-        rows.append(Row(name=f"without_{step.name}", title=f"without {step.title}", spec=spec, before=WHOLE))
+        title = f"without {step.title.removesuffix(' = ConvNeXt')}"
+        rows.append(Row(name=f"without_{step.name}", title=title, spec=spec, before=WHOLE))
     return tuple(rows)
 
 

@@ -1,0 +1,71 @@
+"""What the figures of a sweep share: their width, their colours, how axes look, and how a figure is written.
+
+Drawn with matplotlib's objects on the Agg canvas. Text in an SVG stays text, and the same results make the same bytes.
+"""
+
+import warnings
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from convnext.files import write_bytes
+from convnext.lab.analysis import RowFinding
+from convnext.lab.wording import WITHOUT
+
+# For a page about 900 pixels wide: small print is then 12 pixels high.
+WIDTH_INCHES, DPI = 7.5, 200
+SMALL, NORMAL = 7, 8
+INK, GREY, PALE, FAINT = "#222222", "#888888", "#B8B8B8", "#E2E2E2"
+
+SECTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "training": ("#606060", ("original", "modern_recipe")),
+    "macro design": ("#E69F00", ("stage_ratio", "patchify_stem")),
+    "ResNeXt": ("#56B4E9", ("depthwise", "width")),
+    "inverted bottleneck": ("#009E73", ("inverted",)),
+    "large kernel": ("#0072B2", ("move_up", "kernel_5", "kernel_7", "kernel_9", "kernel_11")),
+    "micro design": ("#CC79A7", ("gelu", "fewer_activations", "fewer_norms", "layernorm", "separate_downsampling")),
+}
+"""The sections of the paper, each with a colour (Okabe and Ito's, told apart by everyone) and its steps."""
+
+
+def section_colour(row: RowFinding) -> str:
+    """Return the colour of the section that a row's step belongs to; dark for a whole network."""
+    name = row.name.removeprefix(WITHOUT)
+    return next((colour for colour, names in SECTIONS.values() if name in names), INK)
+
+
+def new_figure(height: float) -> Figure:
+    """Return an empty figure of that height in inches."""
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: Axes) -> None:
+    """Give axes the look that all have: small print, a faint grid behind, no frame on top and right."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def write_figure(figure: Figure, folder: Path, name: str) -> str:
+    """Write a figure as NAME.png and NAME.svg and return the SVG; UserError when the place cannot be written."""
+    png, svg = BytesIO(), BytesIO()
+    # How an SVG is written is set in matplotlib's global settings; they are put back at the end.
+    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        # The name of a data set in a script that the font lacks becomes boxes in the PNG.
+        warnings.filterwarnings("ignore", message="Glyph")
+        # Laid out once, so that both files agree.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        figure.savefig(png, format="png", metadata={"Software": None})
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    write_bytes(folder / f"{name}.png", png.getvalue())
+    write_bytes(folder / f"{name}.svg", svg.getvalue())
+    return svg.getvalue().decode()
