@@ -1,5 +1,6 @@
 """What a person sees of a run: a live bar on a terminal, a line an epoch elsewhere, or nothing."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -157,17 +158,21 @@ class LiveReporter:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}  {task.fields[facts]}", markup=False),
+            TextColumn("{task.fields[count]}  {task.fields[facts]}", markup=False),
             console=self._console,
             expand=True,
         )
         self._task = self._bar.add_task(
-            f"epoch {run.first_epoch + 1}/{run.epochs}", total=run.steps, completed=run.first_step, facts="starting"
+            f"epoch {run.first_epoch + 1}/{run.epochs}",
+            total=run.steps,
+            completed=run.first_step,
+            count=f"{run.first_step}/{run.steps}",
+            facts="starting",
         )
         if self._whole is not None:
             whole = self._whole(run.first_step / run.steps, None)
-            self._outer = self._bar.add_task(whole.label, total=whole.total, facts="")
-            self._bar.update(self._outer, completed=whole.done)
+            self._outer = self._bar.add_task(whole.label, total=whole.total, count="", facts="")
+            self._show_whole(whole)
         self._bar.start()
 
     def step(self, report: StepReport) -> None:
@@ -178,12 +183,17 @@ class LiveReporter:
         self._bar.update(
             self._task,
             completed=report.step,
+            count=f"{report.step}/{self._run.steps}",
             description=f"epoch {report.epoch}/{self._run.epochs}",
             facts=f"{report.images_per_second:,.0f} images/s  {loss}{self._score}{clock(left)} left",
         )
         if self._whole is not None:
-            whole = self._whole(report.step / self._run.steps, left)
-            self._bar.update(self._outer, completed=whole.done, facts=f"{clock(whole.seconds_left)} left in all")
+            self._show_whole(self._whole(report.step / self._run.steps, left))
+
+    def _show_whole(self, whole: Whole) -> None:
+        assert self._bar is not None
+        count, left = f"{math.floor(whole.done)}/{whole.total}", f"{clock(whole.seconds_left)} left in all"
+        self._bar.update(self._outer, completed=whole.done, count=count, facts=left)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the epoch above the bar."""
