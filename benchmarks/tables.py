@@ -183,9 +183,8 @@ def elements_table() -> str:
     ]
     columns = ["convnext_atto unless it says ResNet", "seeds", "top-1, EMA", "top-1, raw", "minutes a run", "images/s"]
     commands = "".join(f"- {row['variant']}: `{row['command']}`\n" for row in one["table"])
-    return (
-        f"{markdown(columns, rows)}\n{one['data']}; {one['size']} pixels, {one['epochs']} epochs; {one['score']}.\n"
-        + (f"{measured_on(one)}\n{commands}")
+    return f"{markdown(columns, rows)}\n{one['data']}; {one['size']} pixels, {one['epochs']}; {one['score']}.\n" + (
+        f"{measured_on(one)}\n{commands}"
     )
 
 
