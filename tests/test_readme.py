@@ -14,17 +14,24 @@ from convnext.models import create_model
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    shlex.split(line.partition("#")[0])[1:] for line in README.splitlines() if re.match(r"convnext (?!is)\w+ ", line)
-]
+
+
+def commands_in(text: str) -> list[list[str]]:
+    """Return the arguments of every line that begins a `convnext` command."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [shlex.split(line.partition("#")[0])[1:] for line in lines if re.match(r"convnext (?!is)\w+ ", line)]
+
+
+COMMANDS = commands_in(README)
+IN_DOCS = [one for page in sorted((ROOT / "docs").glob("*.md")) for one in commands_in(page.read_text("utf-8"))]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_there_are_commands_and_python_to_check() -> None:
-    assert len(COMMANDS) >= 9 and len(PYTHON) == 1
+    assert len(COMMANDS) >= 20 and len(IN_DOCS) >= 15 and len(PYTHON) == 1
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("arguments", [*COMMANDS, *IN_DOCS], ids=" ".join)
 def test_every_command_parses(arguments: list[str]) -> None:
     command = get_command(app)
     context = command.make_context("convnext", list(arguments))
@@ -36,7 +43,9 @@ def test_every_command_parses(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [one for one in COMMANDS if one[0] in ("models", "cost", "roadmap")], ids=" ".join
+    "arguments",
+    [one for one in COMMANDS if one[0] in ("models", "cost") or one[:2] == ["roadmap", "show"]],
+    ids=" ".join,
 )
 def test_the_quick_commands_run(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
