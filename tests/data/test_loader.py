@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import random
 from dataclasses import replace
@@ -166,20 +167,33 @@ def test_two_epochs_at_once_are_refused(painted):
         next(first)
 
 
+class Telling:
+    """A store whose pictures say which process reads them, with how many threads."""
+
+    def name(self, entry):
+        return str(entry)
+
+    def picture(self, entry):
+        return Image.new("RGB", (8, 8), (os.getpid() % 251, torch.get_num_threads(), 0))
+
+
+def test_a_worker_that_is_killed_while_a_batch_is_on_the_way(painted, monkeypatch):
+    loader = eval_loader(painted(20))
+    whole, got = list(loader), []
+
+    def batches():
+        yield from whole[:2]
+        raise ConnectionResetError("reset by peer")
+
+    monkeypatch.setattr(loader._feed, "_loader", batches())
+    # The words by which the command knows what to advise.
+    with pytest.raises(RuntimeError, match=r"DataLoader worker ended .*reset by peer"):
+        for batch in loader:
+            got.append(batch)
+    same(got, whole[:2])
+
+
 def test_workers_stay_between_epochs_and_use_one_thread():
-    import os
-
-    from PIL import Image
-
-    from convnext.data.splits import Split
-
-    class Telling:
-        def name(self, entry):
-            return str(entry)
-
-        def picture(self, entry):
-            return Image.new("RGB", (8, 8), (os.getpid() % 251, torch.get_num_threads(), 0))
-
     split = Split(store=Telling(), entries=np.arange(12), labels=np.zeros(12, dtype=np.int64))
     loader = train_loader(split, workers=1)
     seen = torch.cat([batch.images[:, :2, 0, 0] for epoch in (0, 1) for batch in loader.epoch(epoch)])

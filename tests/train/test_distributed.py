@@ -96,6 +96,14 @@ def test_each_picture_is_trained_on_and_scored_once(two: Results, alone: dict[st
         assert first["images_seen"] == second["images_seen"] == 96
 
 
+def test_readers_of_several_processes_are_not_forked_from_them_and_change_nothing(two: Results) -> None:
+    for mine, other in zip(two["readers"], two["calm"], strict=True):
+        # One for the pictures to train on and one for those held out.
+        assert mine["readers"] == ["ForkServerProcess"] * 2 and other["readers"] == []
+        assert mine["seen"] == other["seen"] and mine["weights"] == other["weights"]
+        assert timeless(mine["history"]) == timeless(other["history"])
+
+
 def test_processes_and_micro_batches_draw_differently(two: Results) -> None:
     drawn = two["pieces"][0]["drawn"] + two["pieces"][1]["drawn"]
     assert len(drawn) == 2 * 2 * 2 * 6 and len(set(drawn)) == len(drawn)

@@ -5,6 +5,7 @@ OUT/<name>-<rank>.json.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -87,6 +88,7 @@ def train(
         "spread": is_spread(trainer.engine.model),
         "seen": task.seen,
         "drawn": task.drawn,
+        "readers": [type(reader).__name__ for reader in multiprocessing.active_children()],
     }
 
 
@@ -167,6 +169,7 @@ def changing(folder: Path, world: World, *settings: str) -> dict[str, Any]:
 
 SCENARIOS: dict[str, Callable[[Path, World], dict[str, Any]]] = {
     "calm": lambda folder, world: train(folder, world, *CALM),
+    "readers": lambda folder, world: train(folder, world, *CALM, "data.workers=1"),
     "pieces": lambda folder, world: train(folder, world, *CALM, "engine.micro_batch=4"),
     "clipped": lambda folder, world: train(folder, world, *CALM, "engine.micro_batch=4", "optim.clip=0.05"),
     "dropping": lambda folder, world: train(folder, world, *BASE),

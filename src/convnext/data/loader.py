@@ -4,24 +4,18 @@ The order of an epoch follows from (seed, epoch), the augmentation of a picture 
 Workers are told (epoch, index) with each picture, so they keep no state that could be stale.
 """
 
-import atexit
-import multiprocessing
-import os
-import signal
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from types import FrameType
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from convnext.data.augment import cut_square, eval_picture, keep_labels_true, vary_square
 from convnext.data.pictures import PictureError, Pixels
+from convnext.data.readers import planned_loader, quiet_workers
 from convnext.data.splits import Integers, LabelSafe, Split
 from convnext.data.uncut import MODES, open_uncut
 from convnext.errors import UserError
@@ -103,7 +97,7 @@ class TrainLoader:
             seed=seed,
             reduced_decode=reduced_decode,
         )
-        self._feed = _Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers, pin=pin)
+        self._feed = _Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers, share, pin=pin)
         self._batch_size = _positive("batch_size", batch_size)
         self._seed = seed
         self._share = share
@@ -158,7 +152,7 @@ class EvalLoader:
         pictures = _Pictures(
             split=split, view=_EvalView(preprocess=preprocess), size=preprocess.size, channels=channels
         )
-        self._feed = _Feed(pictures, workers, pin=pin)
+        self._feed = _Feed(pictures, workers, share, pin=pin)
         size = _positive("batch_size", batch_size)
         if len(split) < share.world_size:
             raise UserError(
@@ -255,22 +249,14 @@ class _Pictures(Dataset[Batch]):
 class _Feed:
     """A torch DataLoader that is told its batches anew for each run and keeps its workers between runs."""
 
-    def __init__(self, pictures: _Pictures, workers: int, *, pin: bool) -> None:
+    def __init__(self, pictures: _Pictures, workers: int, share: Share, *, pin: bool) -> None:
         if workers < 0:
             raise UserError(f"workers must be 0 or more, got {workers}")
         self._plan: list[list[EpochAndIndex]] = []
         self._run = 0
-        with quiet_workers():
-            self._loader = DataLoader(
-                pictures,
-                sampler=self._plan,
-                batch_size=None,  # a sample of `pictures` is a whole batch
-                num_workers=workers,
-                persistent_workers=workers > 0,
-                pin_memory=pin,
-                worker_init_fn=LeaveDecisionsToParent(),
-                generator=torch.Generator(),  # without it each run draws a number from torch's global state
-            )
+        self._loader = planned_loader(
+            pictures, self._plan, workers=workers, several_processes=share.world_size > 1, pin=pin
+        )
 
     def run(self, plan: list[list[EpochAndIndex]]) -> Iterator[Batch]:
         """Yield the planned batches in order."""
@@ -280,47 +266,14 @@ class _Feed:
         self._plan[:] = plan
         with quiet_workers():
             batches = iter(self._loader)
-        for batch in batches:
-            yield batch
-            if number != self._run:
-                raise RuntimeError("this run of the loader was ended by a newer one")
-
-
-@contextmanager
-def quiet_workers() -> Iterator[None]:
-    """Leave out what Python and torch say of processes that is no news here."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forking beside torch's threads; a worker computes on one thread of its own.
-        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        # More workers than cores: the doctor says so, with what to do.
-        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        yield
-
-
-class LeaveDecisionsToParent:
-    """What a worker does first, so that only the parent decides when to stop: a worker that died would end the run.
-
-    It leaves the parent's process group, which Ctrl-C goes to, and passes SIGTERM over, which a scheduler sends to
-    every process it knows of, until the parent itself is leaving. Workers notice when the parent is gone.
-    """
-
-    def __init__(self) -> None:
-        self._leaving = multiprocessing.RawValue("b", 0)
-        # Registered after multiprocessing's own hook, hence run before it: that one terminates workers and waits.
-        atexit.register(self._leave)
-
-    def __call__(self, worker: int) -> None:
-        """Set a worker up."""
-        if hasattr(os, "setpgid"):
-            os.setpgid(0, 0)
-        signal.signal(signal.SIGTERM, self._perhaps_go)
-
-    def _leave(self) -> None:
-        self._leaving.value = 1
-
-    def _perhaps_go(self, number: int, frame: FrameType | None) -> None:
-        if self._leaving.value:
-            os._exit(128 + number)
+        try:
+            for batch in batches:
+                yield batch
+                if number != self._run:
+                    raise RuntimeError("this run of the loader was ended by a newer one")
+        except (ConnectionError, EOFError) as error:
+            # Torch has a sentence for a worker that was killed, but not while a batch of its is on the way.
+            raise RuntimeError(f"a DataLoader worker ended before its pictures came ({error})") from error
 
 
 def _positive(name: str, value: int) -> int:

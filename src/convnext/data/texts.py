@@ -1,4 +1,4 @@
-"""Many short texts in two arrays, so that a million names cost their letters and are shared by forked workers."""
+"""Many short texts in two arrays, so that a million names cost their letters and are shared by all readers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -114,23 +114,13 @@ def look_at_all(split: Split, *, workers: int, advance: Callable[[int], None]) -
 
     workers: processes that read, 0 for this one; advance: told how many pictures more were looked at.
     """
-    import torch
-    from torch.utils.data import DataLoader
-
-    from convnext.data.loader import LeaveDecisionsToParent, quiet_workers
+    # Here, because it imports torch.
+    from convnext.data.readers import planned_loader, quiet_workers
 
     chunks = [range(start, min(start + CHUNK, len(split))) for start in range(0, len(split), CHUNK)]
     seen: dict[int, Look | str] = {}
     with quiet_workers():
-        loader: Iterable[dict[int, Look | str]] = DataLoader(
-            _Chunks(split=split),  # type: ignore[arg-type]
-            sampler=chunks,
-            batch_size=None,
-            num_workers=workers,
-            worker_init_fn=LeaveDecisionsToParent(),
-            generator=torch.Generator(),  # without it a number is drawn from torch's global state
-        )
-        for found in loader:
+        for found in planned_loader(_Chunks(split=split), chunks, workers=workers):  # type: ignore[arg-type]
             seen.update(found)
             advance(len(found))
     return _stacked(seen)
