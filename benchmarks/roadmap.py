@@ -9,6 +9,7 @@ this machine is replaced by --data. docs/pictures/roadmap-NAME.svg is the figure
 
 import argparse
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +43,11 @@ def keep(folder: Path, target: Path, data: str) -> None:
     sweep = read_sweep(folder)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    command = sweep.made.command.replace(sweep.data, "DATA").replace(str(folder), "SWEEP")
-    named = replace(sweep, data=data, root=None, made=replace(sweep.made, command=command))
+    made, *extended_by = [
+        replace(made, command=_without_places(made.command, sweep.data, folder))
+        for made in (sweep.made, *sweep.extended_by)
+    ]
+    named = replace(sweep, data=data, root=None, made=made, extended_by=tuple(extended_by))
     (target / SWEEP).write_text(json.dumps(named.to_dict(), indent=1) + "\n", encoding="utf-8")
     for row, seed in sweep.runs():
         place = run_folder(folder, row, seed)
@@ -57,6 +61,13 @@ def keep(folder: Path, target: Path, data: str) -> None:
         (kept / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         epochs = [line for line in Journal(place / LOG).rows() if line["kind"] == "epoch"]
         (kept / LOG).write_text("".join(json.dumps(line) + "\n" for line in epochs), encoding="utf-8")
+
+
+def _without_places(command: str, data: str, folder: Path) -> str:
+    """Return a command with DATA and SWEEP in place of this machine's paths."""
+    places = {Path(data).resolve(): "DATA", folder.resolve(): "SWEEP"}
+    words = shlex.split(command)
+    return shlex.join(places.get(Path(word).resolve(), word) for word in words)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from convnext.cost import total_cost
+from convnext.lab.analysis import analyse
+from convnext.lab.results import read_results
+from convnext.lab.wording import difference_text, signed, spread_text
 from convnext.models import MODELS
 from convnext.recipes import NAMED, RECIPES, sources_of
 from convnext.roadmap import STEPS, spec_at
@@ -201,6 +204,37 @@ def augment_table() -> str:
     return markdown(["training pictures", "images/s per core", "against timm"], rows) + note + measured_on(one)
 
 
+def roadmap_measured_table() -> str:
+    """Return what a sweep of the roadmap measured, row by row, with the paper's differences beside."""
+    analysis = analyse(read_results(ROOT / "results" / "roadmap" / "quarter64"))
+    rows = []
+    for row in analysis.rows:
+        found = row.difference
+        assert row.spread is not None
+        rows.append(
+            [
+                f"`{row.name}`" if row.result.row.adopted else f"`{row.name}` (tried)",
+                f"{1000 * row.result.gmacs:.1f}",
+                str(row.spread.count),
+                spread_text(row.spread),
+                "" if found is None else difference_text(found),
+                "" if found is None else found.verdict,
+                "" if row.paper_difference is None else signed(row.paper_difference),
+            ]
+        )
+    columns = ["step", "million MACs", "seeds", "top-1, %", "difference [95%]", "verdict", "the paper's difference"]
+    sweep, runs = analysis.results.sweep, analysis.results.runs
+    place = runs[0].place
+    note = (
+        f"\n{sweep.data}, {runs[0].pictures.train:,} pictures to train on and {runs[0].pictures.held_out:,} held out; "
+        f"{sweep.modern.data.size} pixels, {sweep.modern.schedule.epochs} epochs; {len(runs)} runs, "
+        f"{analysis.results.seconds / 3600:.1f} hours of one core. {place.machine['processor']}, torch "
+        f"{place.versions['torch']}, Python {place.versions['python']}; commit {sweep.made.commit}, {sweep.made.date}; "
+        f"`{sweep.made.command}`.\n"
+    )
+    return markdown(columns, rows) + note
+
+
 def plus_minus(value: dict[str, float | None]) -> str:
     """Return a mean with its deviation, where there is one."""
     return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
@@ -215,6 +249,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "imagenette": imagenette_table,
     "elements": elements_table,
     "augment": augment_table,
+    "roadmap-measured": roadmap_measured_table,
 }
 
 

@@ -123,6 +123,18 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds; UserError names the file where it cannot be read or holds no object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} cannot be read ({why}); put it back from a copy, or move it away") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} cannot be read (it holds no JSON object); put it back from a copy, or move it away")
+    return value
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write bytes, atomically; UserError when the place cannot be written."""
     with replacing(path) as temporary, temporary.open("xb") as file:

@@ -38,7 +38,7 @@ def new_folder(out: Path | None, name: str) -> Path:
 def _is_free(folder: Path) -> bool:
     """Whether a folder is empty, or holds what a run left that was killed before its first checkpoint."""
     names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
-    return not names - {RECIPE, CONFIG, LOG, LOCK} and (RECIPE in names or not names)
+    return not names - {RECIPE, CONFIG, LOG, LOCK} and (RECIPE in names or not names - {LOCK})
 
 
 def remove_partial(folder: Path) -> None:

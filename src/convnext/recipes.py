@@ -92,7 +92,7 @@ _SAME_PICTURES: Settings = {
 _ROADMAP_SMALL: Settings = {
     **_defaults("ours: the default"),
     **_SAME_PICTURES,
-    **_ours("a compromise: five epochs of Imagenette were best at 1e-3 for the last row, at 4e-3 for the second", optim__lr=2e-3),
+    **_ours("a compromise: in five epochs 1e-3 was best for the last row, 4e-3 for the second", optim__lr=2e-3),
     **_ours("section A.1: every row of the ResNet-50 regime", regularise__drop_path=0.1),
     **_ours("section A.1: the average hurts nets with BatchNorm", ema__decay=None),
     **_ours("a tenth of the epochs", schedule__warmup_epochs=2.0),

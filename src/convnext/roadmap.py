@@ -53,7 +53,7 @@ class Regime:
         """Return the regime of a wider or deeper net, its steps scaled alike.
 
         width   channels at the start; the widths of later steps keep their proportion to it
-        depths  blocks of each stage at the start; the stage ratio becomes 1:1:3:1 with about as many blocks in all
+        depths  blocks of each stage at the start; the stage ratio keeps its proportions, with as many blocks to a start
 
         Its name tells both. UserError for what no net can have.
         """
@@ -70,8 +70,9 @@ class Regime:
             name = f"{name}-depths{'.'.join(map(str, depths))}"
             if len(start.depths) != len(self.start.depths):
                 raise UserError(f"depths must name four stages, got {start.depths}; ResNet-50 has (3, 4, 6, 3)")
-            unit = max(1, round(sum(start.depths) / 6))
-            changes["stage_ratio"]["depths"] = (unit, unit, 3 * unit, unit)
+            stretch = sum(start.depths) / sum(self.start.depths)
+            goal = self.changes["stage_ratio"]["depths"]
+            changes["stage_ratio"]["depths"] = tuple(max(1, round(stretch * depth)) for depth in goal)
         return replace(self, name=name, start=start, changes=changes)
 
     def to_dict(self) -> dict[str, Any]:

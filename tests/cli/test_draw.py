@@ -32,8 +32,8 @@ def printed(*arguments: str) -> str:
 
 def test_without_a_step_it_draws_all_17_into_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert printed() == "roadmap.svg\n"
-    said = [text for _, text in svg_texts(tmp_path / "roadmap.svg")]
+    assert printed() == "steps.svg\n"
+    said = [text for _, text in svg_texts(tmp_path / "steps.svg")]
     assert [text for text in said if text.startswith("resnet50:")] == [
         f"resnet50:{step.name}, {('the start' if step is STEPS[0] else 'kept') if step.adopted else 'only tried'}"
         for step in STEPS

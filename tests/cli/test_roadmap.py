@@ -106,7 +106,11 @@ def test_a_dry_run_shows_rows_and_costs_and_writes_nothing(pictures: str, tmp_pa
 
 def test_mistakes_are_one_sentence(pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DATA is missing" in refused("train")
-    assert "leave out DATA, --seeds" in refused("train", pictures, "--seeds", "2", "--resume", str(tmp_path))
+    assert "leave out --seeds" in refused("train", pictures, "--seeds", "2", "--resume", str(tmp_path))
+    assert "--order names nothing" in refused("train", pictures, "--order", " , ")
+    assert "--steps names nothing" in refused("train", pictures, "--steps", "")
+    assert "--shard must be I/N" in refused("train", pictures, "--shard", "\u00b2/3")
+    assert "there is no folder" in refused("status", str(tmp_path / "nowhere"))
     assert "holds no sweep.json" in refused("train", "--resume", str(tmp_path))
     assert "holds no sweep.json" in refused("status", str(tmp_path))
     assert "two experiments" in refused("train", pictures, "--leave-one-out", "--order", "gelu")

@@ -47,6 +47,5 @@ def made_sweep(
         modern=modern,
         classic=classic,
         data=data,
-        device="cpu",
         made=Made(date="2026-11-22", version="0", commit=None, command="convnext roadmap train DATA"),
     )

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from convnext.cost import total_cost
+from convnext.lab.analysis import Analysis, analyse
+from convnext.lab.results import read_results
 from convnext.lab.rows import Kind, Row, rows_of
 from convnext.lab.sweep import Made, Sweep, run_folder, write_sweep
 from convnext.recipe import Recipe, with_overrides
@@ -62,6 +64,12 @@ def write_made_up(folder: Path, top1s: Mapping[str, Sequence[float | None]], **a
     return sweep
 
 
+def analysed(folder: Path, top1s: Mapping[str, Sequence[float | None]], **asked: Any) -> Analysis:
+    """Return what a sweep of made-up results says; the arguments are those of `write_made_up`."""
+    write_made_up(folder, top1s, **asked)
+    return analyse(read_results(folder))
+
+
 def write_run(folder: Path, sweep: Sweep, row: Row, seed: int, top1: float, **other: Any) -> Path:
     """Write the run directory of a finished run, without checkpoints; `other` replaces values of its summary."""
     place = run_folder(folder, row, seed)
@@ -78,7 +86,7 @@ def _summary(sweep: Sweep, row: Row, seed: int, top1: float) -> dict[str, Any]:
     classes = 10
     cost = total_cost(replace(row.spec, num_classes=classes), sweep.modern.data.size)
     return {
-        "model": "network",
+        "model": sweep.plan(row, seed).title,
         "data": sweep.data,
         "seed": seed,
         "split_seed": 0,

@@ -3,23 +3,32 @@
 import json
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convnext.data.sources import open_source
 from convnext.errors import UserError
+from convnext.lab.begin import begin_sweep
 from convnext.lab.conduct import SweepResult, run_sweep
 from convnext.lab.pace import Pace
 from convnext.lab.status import RunState, seconds_left, status_of
-from convnext.lab.sweep import Sweep, is_sweep, read_sweep, run_folder
+from convnext.lab.sweep import Sweep, is_sweep, read_sweep, run_folder, write_sweep
+from convnext.plan import RunConfig, RunPlan
+from convnext.recipe import with_overrides
+from convnext.run import fresh_network, prepare, train_run
+from convnext.train.distributed import ALONE
 from convnext.train.journal import Journal
 from convnext.train.lock import run_lock
 from convnext.train.progress import Reporter
-from tests.lab.made import made_pictures, made_sweep
+from tests.lab.made import SETTINGS, made_pictures, made_sweep
 from tests.torture import require_equal_runs
 from tests.train.tiny import Watcher
 
@@ -44,7 +53,7 @@ class Watched:
 def conduct(
     sweep: Sweep, folder: Path, watched: Callable[[Pace], Reporter] | None = None, **options: object
 ) -> SweepResult:
-    return run_sweep(sweep, folder, reporter=watched or Watched(), **options)  # type: ignore[arg-type]
+    return run_sweep(sweep, folder, device="cpu", reporter=watched or Watched(), **options)  # type: ignore[arg-type]
 
 
 def states(folder: Path) -> dict[tuple[str, int], str]:
@@ -147,7 +156,7 @@ def test_a_run_that_fails_is_told_at_the_end_and_tried_again(pictures: str, tmp_
     result = conduct(mad, folder)
     assert not result.finished and not result.stopped
     assert [(row, seed) for row, seed, _ in result.failed] == [("original", 0), ("modern_recipe", 0)]
-    assert "the loss became" in result.failed[0][2] and "2 of 3 runs failed" in result.message
+    assert "the loss became" in result.failed[0][2] and "2 of these runs failed" in result.message
     assert set(states(folder).values()) == {"failed", "done"} and states(folder)["gelu", 0] == "done"
     told = {run.row: run.failure for run in status_of(folder, mad).runs}
     assert told["original"] == result.failed[0][2] and told["gelu"] is None
@@ -196,13 +205,127 @@ def test_more_seeds_and_rows_extend_it_and_another_recipe_is_refused(pictures: s
         )
 
 
+def test_what_was_asked_before_is_not_trained_when_less_is_asked(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    conduct(made_sweep(pictures, "gelu", "original"), folder)
+    shutil.rmtree(folder / "original")
+    assert "status" in conduct(made_sweep(pictures, "gelu"), folder).message
+    assert states(folder) == {("original", 0): "waiting", ("gelu", 0): "done"}
+    assert "report" in conduct(made_sweep(pictures, "original"), folder).message
+
+
+def test_how_runs_are_done_may_change_on_the_way(pictures: str, tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    sweep = made_sweep(pictures, "gelu")
+    conduct(sweep, folder, Watched(signal_after=2))
+    other = replace(sweep, modern=with_overrides(sweep.modern, ["data.workers=1", "engine.log_every=7"]))
+    assert conduct(other, folder).finished
+    assert json.loads((folder / "gelu" / "seed-0" / "recipe.json").read_text())["data"]["workers"] == 1
+    assert read_sweep(folder).modern.data.workers == 1
+
+
+def test_other_pictures_are_refused_and_moved_ones_are_not(tmp_path: Path) -> None:
+    first, folder = Path(made_pictures(tmp_path / "pictures")), tmp_path / "sweep"
+    sweep = begun(first)
+    conduct(sweep, folder)
+    moved = first.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="pictures"):
+        conduct(replace(sweep, seeds={**sweep.seeds, "original": (0,)}), folder)
+    assert conduct(begun(moved, "original"), folder).finished and read_sweep(folder).data == str(moved)
+    # The same counts, two pictures in each other's class.
+    for name, there in (("dark", "light"), ("light", "dark")):
+        (moved / name / "0.png").rename(moved / there / "swapped.png")
+    with pytest.raises(UserError, match="are not those that the sweep began with"):
+        conduct(begun(moved, "kernel_7"), folder)
+    with pytest.raises(UserError, match="have changed since the sweep began"):
+        conduct(replace(read_sweep(folder), seeds={**sweep.seeds, "kernel_7": (0,)}), folder)
+    assert states(folder)["gelu", 0] == "done" and not (folder / "kernel_7").exists()
+
+
+def begun(pictures: Path, *steps: str) -> Sweep:
+    return begin_sweep(
+        str(pictures), width=4, depths=(1, 1, 1, 1), steps=steps or ("gelu",), epochs=1, settings=SETTINGS
+    )
+
+
+def test_a_run_killed_right_after_it_took_its_folder_begins_again(pictures: str, tmp_path: Path) -> None:
+    sweep = made_sweep(pictures, "gelu")
+    place = run_folder(tmp_path, sweep.rows[12], 0)
+    place.mkdir(parents=True)
+    (place / ".lock").write_text("{}")
+    assert conduct(sweep, tmp_path).finished
+
+
+def test_a_run_that_another_process_took_and_ended_meanwhile_is_no_failure(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = made_sweep(pictures, "gelu")
+
+    def beaten(plan: RunPlan, out: Path, **options: Any) -> None:
+        train_run(plan, out=out)
+        raise UserError(f"{out} exists and is not empty")
+
+    monkeypatch.setattr("convnext.lab.conduct.train_run", beaten)
+    assert conduct(sweep, tmp_path).finished and not (tmp_path / "failures").exists()
+
+
+def test_a_device_that_is_none_is_told_before_anything_is_written(pictures: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cuad"):
+        run_sweep(made_sweep(pictures, "gelu"), tmp_path / "sweep", device="cuad", reporter=Watched())
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_shards_that_begin_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    names = ["original", "gelu", "layernorm", "kernel_7", "depthwise", "width"]
+    barrier = threading.Barrier(len(names))
+
+    def begin(name: str) -> None:
+        barrier.wait()
+        write_sweep(tmp_path, made_sweep("digits", name))
+
+    threads = [threading.Thread(target=begin, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seeds = read_sweep(tmp_path).seeds
+    assert {name for name in seeds if seeds[name]} == set(names)
+    before = (tmp_path / "sweep.json").stat().st_mtime_ns
+    write_sweep(tmp_path, made_sweep("digits", "gelu"))
+    assert (tmp_path / "sweep.json").stat().st_mtime_ns == before
+
+
+def test_all_rows_see_the_same_pictures_in_the_same_order(pictures: str) -> None:
+    sweep = made_sweep(pictures, seeds=(3,))
+    source = open_source(pictures)
+    seen = []
+    for row in (sweep.rows[0], sweep.rows[4], sweep.rows[16]):
+        plan = sweep.plan(row, 3, "cpu")
+        network = fresh_network(plan.model, plan.recipe, len(source.classes), plan.seed)
+        task = prepare(RunConfig.of(plan), plan.recipe, source, network, None, ALONE).task
+        seen.append([batch for epoch in (0, 1) for batch in task.train_batches().epoch(epoch)])
+    for batches in seen[1:]:
+        for mine, first in zip(batches, seen[0], strict=True):
+            assert torch.equal(mine.images, first.images) and torch.equal(mine.labels, first.labels)
+
+
 def test_a_folder_without_a_sweep(tmp_path: Path) -> None:
     assert not is_sweep(tmp_path)
     with pytest.raises(UserError, match=r"holds no sweep\.json; convnext roadmap train DATA --out"):
         read_sweep(tmp_path)
-    (tmp_path / "sweep.json").write_text("{")
+    whole = made_sweep("digits", "gelu").to_dict()
+    for text in ("{", "[]", "null", json.dumps({**whole, "regime": []}), json.dumps({**whole, "rows": 3})):
+        (tmp_path / "sweep.json").write_text(text)
+        with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
+            read_sweep(tmp_path)
+    (tmp_path / "sweep.json").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
         read_sweep(tmp_path)
+    (tmp_path / "sweep.json").write_text(json.dumps({**whole, "kind": "foo"}))
+    with pytest.raises(UserError, match="of kind walk, leave-one-out, order, got 'foo'"):
+        read_sweep(tmp_path)
+    with pytest.raises(UserError, match="there is no folder"):
+        read_sweep(tmp_path / "nowhere")
     (tmp_path / "sweep.json").write_text('{"format": 2}')
     with pytest.raises(UserError, match="format 2, this version reads 1"):
         read_sweep(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from PIL import Image
@@ -14,14 +15,19 @@ from typer.testing import CliRunner
 
 from convnext.cli.report import report
 from convnext.errors import UserError
-from convnext.lab.analysis import Analysis, analyse
+from convnext.lab.analysis import analyse
 from convnext.lab.canvas import INK, SECTIONS
 from convnext.lab.cost_figure import plot_cost
 from convnext.lab.figures import plot_curves_of_steps, plot_roadmap
 from convnext.lab.report import write_report
 from convnext.lab.results import read_results
-from convnext.lab.wording import data_title, decimals, finding, gmacs_texts, p_text, signed
-from tests.lab.made_results import MACHINE, made_sweep_of, write_made_up, write_run
+from convnext.lab.statistics import dunnetts_quantile
+from convnext.lab.wording import (
+    finding,
+    reading,
+)
+from convnext.roadmap import decisions
+from tests.lab.made_results import MACHINE, analysed, made_sweep_of, write_made_up, write_run
 from tests.lab.page import Page
 
 # Means 51, 61, 61, 58.5, 40, 70, 65; squares about them 2, 2, 0, 0.5: 4.5 over 1 + 1 + 1 degrees of freedom.
@@ -46,11 +52,6 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_made_up(folder, WALK)
     write_report(folder)
     return folder
-
-
-def analysed(folder: Path, top1s: dict[str, Any], **asked: Any) -> Analysis:
-    write_made_up(folder, top1s, **asked)
-    return analyse(read_results(folder))
 
 
 def require_self_contained(page: Page) -> None:
@@ -117,12 +118,20 @@ def test_the_finding_opens_the_page(walk: Path) -> None:
     assert "Helping beyond the noise (1 of 3 steps): modern recipe (+10.00)." in text
     assert "Hurting beyond the noise (1 of 3 steps): wider (−18.50)." in text
     assert "Within noise (1 of 3 steps): stage ratio (0.00)." in text
+    three = "These are 3 intervals at 95%, each for itself: about one in twenty misses by chance, so 0.15 of these."
+    assert three in text
     # 65 - 51, and the paper's 81.97 - 76.13.
-    assert "+14.00 [+9.23, +18.77] points; the paper's +5.84 (0.0227 → 0.0246 GMACs)." in text
-    assert "Kendall's τ 0.41" in text
-    # 1.96 * sqrt(0.65 * 0.35 / 1000)
-    assert "the 65.00% of separate downsampling = ConvNeXt is known to ±2.96 points" in page.words
+    total = "+14.00 [+9.23, +18.77] points, better; the paper's +5.84 (0.0227 → 0.0246 GMACs)."
+    assert f"From ResNet, classic recipe to separate downsampling = ConvNeXt: {total}" in text
+    kendall = "Kendall's τ between our order of the kept rows and the paper's is 0.41 (p = 0.251, 6 rows)"
+    assert f"{kendall}; of the steps between them 0.33 (p = 1.000, 3 steps)." in text
+    # Wilson's: 1.96 * sqrt(0.65 * 0.35 / 1000 + 3.8416 / 4e6) over 1.0038416.
+    assert "the 65.00% of separate downsampling = ConvNeXt is known to ±2.95 points" in page.words
     assert "that of the last epoch, not of the best one" in page.words and "unpaired" in page.words
+    assert "Student's at 95%, each for itself" in page.words
+    assert "assumes that the seeds of every row spread alike" in page.words
+    # A hundredth of 1,000 pictures over sqrt(12).
+    assert "rounding to one held-out picture is worth (0.029 points)" in page.words
 
 
 def test_what_was_run_is_on_the_page(walk: Path) -> None:
@@ -160,7 +169,9 @@ def test_the_files_beside_it(walk: Path) -> None:
         assert svg.startswith("<?xml") and svg.rstrip().endswith("</svg>") and "<text" in svg and "<dc:date>" not in svg
     numbers = json.loads((walk / "results.json").read_text(encoding="utf-8"))
     rows = {row["name"]: row for row in numbers["rows"]}
-    assert numbers["noise"] == {"std": pytest.approx(STD, abs=1e-6), "freedom": 3}
+    least = pytest.approx(0.1 / 12**0.5)
+    assert numbers["noise"] == {"std": pytest.approx(STD, abs=1e-6), "freedom": 3, "least": least}
+    assert numbers["intervals"] == {"count": 3, "kind": "Student"}
     assert rows["modern_recipe"]["difference"] == {
         "value": 10,
         "low": pytest.approx(10 - TWO_AND_TWO, abs=1e-5),
@@ -212,7 +223,7 @@ def test_curves_and_costs_show_every_row_that_has_a_run(walk: Path) -> None:
     analysis = analyse(read_results(walk))
     cells = [axes for axes in plot_curves_of_steps(analysis).axes if axes.get_title()]
     assert [axes.get_title().replace("\n", " ") for axes in cells] == [
-        "ResNet, 90-epoch recipe", "modern recipe", "stage ratio", "depthwise convolution", "wider", "kernel 5",
+        "ResNet, classic recipe", "modern recipe", "stage ratio", "depthwise convolution", "wider", "kernel 5",
         "separate downsampling = ConvNeXt",
     ]  # fmt: skip
     # Two of the row before in grey, then its own two.
@@ -246,14 +257,19 @@ def test_leave_one_out_is_compared_with_the_whole(tmp_path: Path) -> None:
     rows = {row.name: row for row in analysis.rows}
     assert len(rows) == 14 and analysis.total is None
     dense, recipe = rows["without_depthwise"].difference, rows["without_modern_recipe"].difference
-    # (0.5 + 2) / 2 is 1.25; Student's t for 2 is 4.302653.
+    # (0.5 + 2) / 2 is 1.25; Dunnett's t for 2 and 1 seeds against 2, and 2 degrees of freedom.
+    quantile = 5.472012
+    assert dunnetts_quantile([1, 2], 2, 2) == pytest.approx(quantile, abs=1e-5)
     assert dense is not None and recipe is not None and analysis.noise is not None
-    assert (dense.value, dense.high) == pytest.approx((1.5, 1.5 + 4.302653 * 1.25**0.5), abs=1e-5)
-    assert (recipe.value, recipe.low) == pytest.approx((-15.5, -15.5 - 4.302653 * (1.25 * 1.5) ** 0.5), abs=1e-5)
+    assert (dense.value, dense.high) == pytest.approx((1.5, 1.5 + quantile * 1.25**0.5), abs=1e-4)
+    assert (recipe.value, recipe.low) == pytest.approx((-15.5, -15.5 - quantile * (1.25 * 1.5) ** 0.5), abs=1e-4)
     assert all(one is None for one in analysis.agreements.values())
     text = " ".join(finding(analysis))
     assert "Worse than the whole ConvNeXt beyond the noise (1 of 2 rows): without modern recipe (−15.50)." in text
     assert "Within noise of the whole (1 of 2 rows): without depthwise convolution (+1.50)." in text
+    both = "These are 2 intervals at 95%, for all at once (Dunnett's): one in twenty such sweeps has any that misses"
+    assert both in text and "each for itself" not in text
+    assert any("Dunnett's at 95%, for all rows at once" in sentence for sentence in reading(analysis))
     # A dense kernel of 7x7 has its price.
     assert "without depthwise convolution 6.2 times" in text
     measured, gmacs = plot_roadmap(analysis).axes
@@ -265,12 +281,14 @@ def test_leave_one_out_is_compared_with_the_whole(tmp_path: Path) -> None:
     require_self_contained(page)
     row = page.row("rows", "without depthwise convolution without_depthwise")
     assert row[0].startswith("depthwise on → off") and row[1] == "0.152 × 6.21 1.87 at 224"
-    assert row[-2:] == ["+1.50 [−3.31, +6.31]", "within noise"] and "agreements" not in page.tables
+    assert row[5:7] == ["+1.50 [−4.62, +7.62]", "within noise"] and "agreements" not in page.tables
 
 
 def test_another_order_is_a_walk_without_the_papers_panel(tmp_path: Path) -> None:
-    top1s = {"modern_recipe": [50.0, 51.0], "gelu": [52.0], "depthwise": [49.0], "separate_downsampling": [60.0]}
-    analysis = analysed(tmp_path, top1s, kind="order", order=["gelu", "depthwise"])
+    top1s = {"modern_recipe": [50.0, 51.0], "gelu": [52.0], "depthwise": [49.0], "stage_ratio": [60.0]}
+    # What the paper begins with comes last, so that only the ends are rows of it.
+    between = [step.name for step in decisions("quarter") if step.name not in ("gelu", "depthwise", "stage_ratio")]
+    analysis = analysed(tmp_path, top1s, kind="order", order=["gelu", "depthwise", *between])
     assert [row.name for row in analysis.rows[:3]] == ["modern_recipe", "gelu", "depthwise"]
     steps = [row.difference.value for row in analysis.rows if row.difference is not None]
     assert steps == [1.5, -3.0] and analysis.total is not None and analysis.total.value == 9.5
@@ -311,10 +329,35 @@ def test_several_machines_and_other_pictures_are_told(tmp_path: Path) -> None:
     write_run(tmp_path, sweep, sweep.rows[0], 2, 52.0, **other)
     analysis = analyse(read_results(tmp_path))
     assert [(runs, seconds) for _, runs, seconds in analysis.places()] == [(2, 180.0), (2, 20000.0)]
-    assert finding(analysis)[-1].startswith("Take care: not all runs saw the same pictures (3,000 to train on")
+    *_, pictures, places = finding(analysis)
+    assert pictures.startswith("Take care: not all runs saw the same pictures (3,000 to train on")
+    assert places.startswith("Take care: not all runs were computed alike (device cpu or cuda), so")
     page = Page(write_report(tmp_path))
     assert page.row("places", "Abacus 3, Loom 9, Linux, 2 cores")[0] == "cuda, float32, 2 processes"
     assert page.row("places", "Abacus 3, Loom 9, Linux, 2 cores")[2:] == ["2", "5 h 33 min"]
+
+
+def test_settings_of_matplotlib_change_no_figure(walk: Path, tmp_path: Path) -> None:
+    others = {
+        "text.usetex": True,
+        "font.size": 20.0,
+        "font.family": ["monospace"],
+        "axes.grid": True,
+        "axes.facecolor": "yellow",
+        "hatch.color": "red",
+        "lines.linestyle": ":",
+        "savefig.bbox": "tight",
+        "savefig.facecolor": "blue",
+        "svg.fonttype": "path",
+        "figure.constrained_layout.h_pad": 1.0,
+        "path.sketch": (5.0, 50.0, 2.0),
+    }
+    with rc_context(others):  # type: ignore[arg-type]
+        write_report(walk, tmp_path)
+        assert {name: value for name, value in rcParams.items() if name in others} == others
+    for name in ("roadmap", "curves", "cost"):
+        for ending in ("svg", "png"):
+            assert (tmp_path / f"{name}.{ending}").read_bytes() == (walk / f"{name}.{ending}").read_bytes(), name
 
 
 def test_the_command_and_the_same_results_make_the_same_bytes(
@@ -348,25 +391,3 @@ def test_every_step_has_a_section_of_the_paper() -> None:
     names = [name for _, names in SECTIONS.values() for name in names]
     assert names == [row.name for row in made_sweep_of({"gelu": [60.0]}).rows]
     assert len({colour for colour, _ in SECTIONS.values()} | {INK}) == 7
-
-
-def test_wording() -> None:
-    assert [signed(value) for value in (1.234, -1.236, 0.004, -0.004, 0.0)] == [
-        "+1.23",
-        "−1.24",
-        "0.00",
-        "0.00",
-        "0.00",
-    ]
-    assert gmacs_texts([0.0246, 0.0123]) == ["0.0246", "0.0123"] and gmacs_texts([15.35, 4.1]) == ["15.35", "4.10"]
-    assert decimals([]) == 2
-    assert [p_text(value) for value in (0.0004, 0.001, 0.5)] == ["p < 0.001", "p = 0.001", "p = 0.500"]
-    titles = {
-        "digits": "digits",
-        "hf:some/set": "set",
-        "/a/b/cats.csv": "cats.csv",
-        "torchvision:CIFAR10@/x": "torchvision:CIFAR10",
-        "dogs/": "dogs",
-        "": "",
-    }
-    assert {data: data_title(data) for data in titles} == titles

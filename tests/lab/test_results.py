@@ -132,39 +132,107 @@ def test_runs_that_a_copy_brought_along_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", 3), ("split_seed", 1), ("epochs", 2), ("size", 32), ("params", 7), ("classes", 9)]
+    ("name", "value"),
+    [
+        ("seed", 3),
+        ("split_seed", 1),
+        ("epochs", 2),
+        ("size", 32),
+        ("params", 7),
+        ("classes", 9),
+        ("model", "quarter:kernel_7"),
+        ("recipe", "classic-90"),
+    ],
 )
-def test_a_run_of_another_plan_is_refused(tmp_path: Path, name: str, value: int) -> None:
+def test_a_run_of_another_plan_is_refused(tmp_path: Path, name: str, value: object) -> None:
     write_made_up(tmp_path, {"gelu": [60.0]})
     change(tmp_path / "gelu" / "seed-0" / "summary.json", **{name: value})
     with pytest.raises(UserError, match=r"gelu/seed-0/summary.json is of another run than its place says: \w+ is"):
         read_results(tmp_path)
 
 
-def test_a_run_in_another_rows_place_is_refused(tmp_path: Path) -> None:
-    sweep = write_made_up(tmp_path, {"gelu": [60.0], "width": [None]})
+# The first two pairs have the same number of parameters.
+@pytest.mark.parametrize(
+    ("there", "here"), [("gelu", "kernel_7"), ("original", "modern_recipe"), ("gelu", "width")], ids=str
+)
+def test_a_run_in_another_rows_place_is_refused(tmp_path: Path, there: str, here: str) -> None:
+    sweep = write_made_up(tmp_path, {there: [60.0], here: [None]})
     rows = {row.name: row for row in sweep.rows}
-    shutil.copytree(run_folder(tmp_path, rows["gelu"], 0), run_folder(tmp_path, rows["width"], 0))
-    with pytest.raises(UserError, match=r"width/seed-0/summary.json is of another run than its place says: params is"):
+    shutil.copytree(run_folder(tmp_path, rows[there], 0), run_folder(tmp_path, rows[here], 0))
+    said = rf"{here}/seed-0/summary.json is of another run than its place says: model is quarter:{there}, not "
+    with pytest.raises(UserError, match=rf"{said}quarter:{here}; move its folder away"):
         read_results(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"classes": 10}', "null"])
-def test_a_summary_that_cannot_be_read_is_a_sentence(tmp_path: Path, text: str) -> None:
+def with_recipe(folder: Path, *settings: str) -> None:
+    sweep = write_made_up(folder, {"original": [50.0], "gelu": [60.0]})
+    for name, recipe in (("original", sweep.classic), ("gelu", with_overrides(sweep.modern, settings))):
+        path = folder / name / "seed-0" / "recipe.json"
+        path.write_text(json.dumps(recipe.to_dict()), encoding="utf-8")
+
+
+def test_a_run_by_its_rows_recipe_counts_however_it_was_carried_out(tmp_path: Path) -> None:
+    with_recipe(tmp_path, "data.workers=7", "engine.micro_batch=3", "engine.compile=true", "data.batch_size=20")
+    assert [run.row for run in read_results(tmp_path).runs] == ["original", "gelu"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optim.lr=0.5", r"optim\.lr is 0\.5, not 0\.004"),
+        ("augment.flip=0.25", r"augment\.flip is 0\.25, not 0\.5"),
+        ("data.val_fraction=0.4", r"data\.val_fraction is 0\.4, not "),
+    ],
+)
+def test_a_run_by_another_recipe_of_that_name_is_refused(tmp_path: Path, setting: str, said: str) -> None:
+    with_recipe(tmp_path, setting)
+    with pytest.raises(UserError, match=rf"gelu/seed-0/recipe.json is of another run than its place says: {said}"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"optim": 5}', '{"optim": {"speed": 1}}'])
+def test_a_recipe_that_cannot_be_read_is_a_sentence(tmp_path: Path, text: str) -> None:
+    with_recipe(tmp_path)
+    (tmp_path / "gelu" / "seed-0" / "recipe.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"gelu/seed-0/recipe.json .*; put it back from a copy"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b"{}", b'{"classes": 10}', b"null", b"", b'{"model": "\xff"}', b"\0\0"])
+def test_a_summary_that_cannot_be_read_is_a_sentence(tmp_path: Path, data: bytes) -> None:
     write_made_up(tmp_path, {"gelu": [60.0]})
-    (tmp_path / "gelu" / "seed-0" / "summary.json").write_text(text, encoding="utf-8")
+    (tmp_path / "gelu" / "seed-0" / "summary.json").write_bytes(data)
     with pytest.raises(
-        UserError, match=r"the run in .*gelu/seed-0 cannot be read .*; put it back from a copy, or move"
+        UserError, match=r"gelu/seed-0(/summary\.json)? cannot be read \(.+\); put it back from a copy, or move it away"
     ):
         read_results(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "{}", "[1]"])
-def test_a_failure_that_cannot_be_read_is_a_sentence(tmp_path: Path, text: str) -> None:
+def test_a_summary_that_may_not_be_read_is_a_sentence(tmp_path: Path) -> None:
+    write_made_up(tmp_path, {"gelu": [60.0]})
+    path = tmp_path / "gelu" / "seed-0" / "summary.json"
+    path.unlink()
+    # The system refuses to read a folder as it refuses a file without permission.
+    path.mkdir()
+    with pytest.raises(UserError, match=r"gelu/seed-0/summary\.json cannot be read \(.+\); put it back"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"{", b"{}", b"[1]", b"\xff\xfe"])
+def test_a_failure_that_cannot_be_read_is_a_sentence(tmp_path: Path, data: bytes) -> None:
     write_made_up(tmp_path, {"gelu": [60.0]})
     (tmp_path / "failures").mkdir()
-    (tmp_path / "failures" / "gelu-seed-0.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"gelu-seed-0.json cannot be read .*; remove it to go on"):
+    (tmp_path / "failures" / "gelu-seed-0.json").write_bytes(data)
+    with pytest.raises(UserError, match=r"failures/gelu-seed-0\.json cannot be read \(.+\); .*move it away"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"5", b"[]", b"{}", b"\xff", b'{"kind": "epoch"}'])
+def test_a_log_that_cannot_be_read_is_a_sentence(tmp_path: Path, line: bytes) -> None:
+    write_made_up(tmp_path, {"gelu": [60.0]})
+    path = tmp_path / "gelu" / "seed-0" / "log.jsonl"
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    with pytest.raises(UserError, match=r"gelu/seed-0(/log\.jsonl line 1 is| cannot be read)"):
         read_results(tmp_path)
 
 

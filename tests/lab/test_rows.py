@@ -42,6 +42,9 @@ def test_leaving_one_out_names_each_decision_and_shows_its_price() -> None:
     assert len(rows) == 14 and list(rows)[:2] == ["convnext", "without_modern_recipe"]
     assert rows["convnext"].before is None and rows["convnext"].spec == spec_at("separate_downsampling")
     assert all(row.before == "convnext" for row in rows.values() if row.name != "convnext")
+    # Without its last step ConvNeXt is the row before it; no other row is one of Figure 2.
+    measured = {name: row.paper.top1 for name, row in rows.items() if row.paper}
+    assert measured == {"convnext": 81.97, "without_separate_downsampling": 81.47}
     assert rows["without_modern_recipe"].recipe == "classic"
     assert rows["without_modern_recipe"].spec == rows["convnext"].spec
     assert rows["without_gelu"].changes_from(rows["convnext"]) == {"act": ("gelu", "relu")}
@@ -58,8 +61,10 @@ def test_an_order_takes_the_named_decisions_first_and_the_rest_as_in_the_paper()
     assert rows[1].spec == replace(RESNET50, width=16, norm="layer")
     assert rows[2].spec == replace(RESNET50, width=16, norm="layer", act="gelu")
     assert rows[-1].spec == spec_at("separate_downsampling", QUARTER)
-    # The paper measured both ends and nothing between them in this order.
-    assert [row.paper.top1 for row in rows if row.paper] == [78.82, 81.97]
+    # The paper measured both ends, and between them only what this way shares with its own: all but the last step.
+    assert [row.paper.top1 for row in rows if row.paper] == [78.82, 81.47, 81.97]
+    as_in_the_paper = order_rows(["stage_ratio"], QUARTER)
+    assert [row.paper for row in as_in_the_paper] == [row.paper for row in walk_rows(QUARTER)[1:] if row.adopted]
     with pytest.raises(UserError, match="at least one decision: stage_ratio"):
         order_rows([], QUARTER)
     with pytest.raises(UserError, match="no decision kernel_5"):
@@ -121,6 +126,11 @@ def test_settings_of_the_pictures_reach_both_recipes_and_others_one() -> None:
     for recipe in (modern, classic):
         assert (recipe.data.size, recipe.data.batch_size, recipe.engine.compile) == (48, 16, True)
     assert classic.optim.momentum == 0.8
+    assert classic.engine.micro_batch == recipe_for("classic-small", "resnet50").engine.micro_batch
+    assert sweep_recipes(QUARTER, 500, settings=["evaluate.crop=1"])[1].evaluate.crop == 1
+    for setting in ("data.size=32", "schedule.epochs=3"):
+        with pytest.raises(UserError, match="is that of all rows, so --set-classic cannot change it"):
+            sweep_recipes(QUARTER, 500, classic_settings=[setting])
     with pytest.raises(UserError, match=r"no setting optim\.rate"):
         sweep_recipes(QUARTER, 500, classic_settings=["optim.rate=1"])
     with pytest.raises(UserError, match="no recipe roadmapp"):

@@ -52,6 +52,33 @@ def test_half_a_line_at_the_end_is_dropped_and_elsewhere_refused(tmp_path: Path)
         journal.rows()
 
 
+@pytest.mark.parametrize("line", [b"5", b"[1]", b'"text"', b"null", b"{}", b'{"step": 1}'])
+def test_a_line_that_is_no_row_is_refused_wherever_it_stands(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    Journal(path).write(step(1))
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(UserError, match=r"log\.jsonl line 2 is no row of a log; remove the line"):
+        Journal(path).rows()
+
+
+def test_a_log_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"kind": "\xff\xfe"}\n')
+    Journal(path).write(step(1))
+    with pytest.raises(UserError, match=r"log\.jsonl line 1 is not JSON; remove the line"):
+        Journal(path).rows()
+    # At the end it may be half a line.
+    path.write_bytes(b'{"kind": "resume"}\n{"kind": "\xe2\x80')
+    assert Journal(path).rows() == [{"kind": "resume"}]
+
+
+def test_a_log_that_may_not_be_read_is_a_sentence(tmp_path: Path) -> None:
+    # The system refuses to read a folder as it refuses a file without permission.
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"log\.jsonl cannot be read \(.+\); put it back"):
+        Journal(tmp_path / "log.jsonl").rows()
+
+
 def test_no_log_yet(tmp_path: Path) -> None:
     assert Journal(tmp_path / "log.jsonl").rows() == []
 

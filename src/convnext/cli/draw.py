@@ -21,7 +21,7 @@ def draw(
     ] = None,
     regime: Annotated[str, typer.Option(help=f"Where the walk starts: {', '.join(REGIMES)}.")] = "resnet50",
     size: Size = 224,
-    out: Annotated[Path, typer.Option(help="The drawing: a .svg or a .png.")] = Path("roadmap.svg"),
+    out: Annotated[Path, typer.Option(help="The drawing: a .svg or a .png.")] = Path("steps.svg"),
     json: Json = False,
 ) -> None:
     """Draw blocks and stages of steps and models; what differs from the drawing before is highlighted."""

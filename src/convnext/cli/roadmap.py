@@ -54,7 +54,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The sweep's folder. [default: runs/roadmap-REGIME]")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="SWEEP", help="Go on with a sweep as it was begun.")] = None,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Do the I-th of N shares of the runs.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Save and stop after so many minutes.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, max=525_600, help="Save and stop after so many minutes.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained, and at what cost.")] = False,
     json: Json = False,
@@ -63,9 +65,9 @@ def train(
 
     The same command goes on where it was stopped; more seeds or steps extend the sweep in the folder.
     """
-    told: dict[str, Any] = {"DATA": data, "--regime": regime, "--width": width, "--depths": depths, "--size": size}
+    told: dict[str, Any] = {"--regime": regime, "--width": width, "--depths": depths, "--size": size}
     told |= {"--epochs": epochs, "--seeds": seeds, "--steps": steps, "--leave-one-out": leave_one_out or None}
-    told |= {"--order": order, "--recipe": recipe, "--classic-recipe": classic_recipe, "--set": set_}
+    told |= {"--order": order, "--recipe": recipe, "--classic-recipe": classic_recipe}
     told |= {"--set-classic": set_classic, "--out": out}
     given = [name for name, value in told.items() if value not in (None, [])]
     if resume is not None and given:
@@ -78,12 +80,7 @@ def train(
         raise UserError("a sweep is divided with --shard I/N, one process a share; start it without torchrun")
     share = _share(shard)
     if resume is not None:
-        from dataclasses import replace
-
-        from convnext.lab.sweep import read_sweep
-
-        sweep, folder = read_sweep(resume), resume
-        sweep = sweep if device is None else replace(sweep, device=device)
+        folder, sweep = resume, _resumed(resume, data, set_ or [])
     else:
         assert data is not None
         sweep = _asked(
@@ -95,23 +92,27 @@ def train(
             epochs=epochs,
             seeds=seeds or 1,
             steps=steps,
-            leave_one_out=leave_one_out,
+            kind="leave-one-out" if leave_one_out else "walk" if order is None else "order",
             order=order,
             recipe=recipe,
             classic_recipe=classic_recipe,
             settings=set_ or [],
             classic_settings=set_classic or [],
-            device=device or "auto",
         )
         folder = out or Path("runs") / "-".join(
             ["roadmap", sweep.regime.name, *([] if sweep.kind == "walk" else [sweep.kind])]
         )
+    if sweep.modern.ema.decay is not None:
+        note(
+            f"EMA is on in {sweep.modern.name}; the paper's roadmap has it off, for it hurts nets with BatchNorm: "
+            "--set ema.decay=none"
+        )
     if dry_run:
-        _show_plan(sweep, share, json)
+        _show_plan(sweep, folder, share, json)
         return
     from convnext.lab.conduct import run_sweep
 
-    result = run_sweep(sweep, folder, share=share, minutes=minutes, reporter=_reporter)
+    result = run_sweep(sweep, folder, share=share, minutes=minutes, device=device or "auto", reporter=_reporter)
     _show_result(result, json)
 
 
@@ -147,6 +148,26 @@ def status(folder: Folder, json: Json = False) -> None:
         note(f"go on with: convnext roadmap train --resume {shlex.quote(str(folder))}")
 
 
+def _resumed(folder: Path, data: str | None, settings: Sequence[str]) -> "Sweep":
+    """Return the sweep of a folder, its pictures perhaps elsewhere now, with other settings of how runs are done."""
+    from dataclasses import replace
+
+    from convnext.data.sources import lasting
+    from convnext.lab.begin import open_pictures
+    from convnext.lab.sweep import read_sweep
+    from convnext.recipe import with_overrides
+
+    sweep = read_sweep(folder)
+    sweep = replace(
+        sweep, modern=with_overrides(sweep.modern, settings), classic=with_overrides(sweep.classic, settings)
+    )
+    if data is None:
+        return sweep
+    moved = replace(sweep, data=lasting(data), root=None)
+    open_pictures(moved, note)
+    return moved
+
+
 def _asked(
     data: str,
     *,
@@ -157,60 +178,50 @@ def _asked(
     epochs: int | None,
     seeds: int,
     steps: str | None,
-    leave_one_out: bool,
+    kind: "Kind",
     order: str | None,
     recipe: str | None,
     classic_recipe: str | None,
     settings: Sequence[str],
     classic_settings: Sequence[str],
-    device: str,
 ) -> "Sweep":
     """Return the sweep that the options ask for."""
-    from convnext.data.sources import lasting, open_source
-    from convnext.lab.recipes import sweep_recipes
-    from convnext.lab.regimes import chosen_regime
-    from convnext.lab.rows import picked, rows_of
-    from convnext.lab.sweep import Made, Sweep
+    from convnext.lab.begin import begin_sweep
 
     recipe_settings, model_settings = sorted_settings(settings)
-    start = chosen_regime(regime, width=width, depths=_depths(depths), settings=model_settings)
-    kind: Kind = "leave-one-out" if leave_one_out else "walk" if order is None else "order"
-    rows = rows_of(kind, start, _names(order))
-    asked = {row.name for row in picked(rows, _names(steps))}
-    # What is wrong with the data is said before anything is written.
-    source = open_source(data, note=note)
-    modern, classic = sweep_recipes(
-        start,
-        len(source.train),
-        modern=recipe,
-        classic=classic_recipe,
+    return begin_sweep(
+        data,
+        regime=regime,
+        width=width,
+        depths=_depths(depths),
+        model_settings=model_settings,
+        kind=kind,
+        order=_names("--order", order),
+        steps=_names("--steps", steps),
+        seeds=range(seeds),
+        recipe=recipe,
+        classic_recipe=classic_recipe,
         epochs=epochs,
         size=size,
         settings=recipe_settings,
         classic_settings=classic_settings,
-    )
-    return Sweep(
-        kind=kind,
-        regime=start,
-        rows=rows,
-        seeds={row.name: tuple(range(seeds)) if row.name in asked else () for row in rows},
-        modern=modern,
-        classic=classic,
-        data=lasting(data),
-        device=device,
-        made=Made.now(shlex.join(["convnext", *sys.argv[1:]])),
+        command=shlex.join(["convnext", *sys.argv[1:]]),
+        note=note,
     )
 
 
-def _names(text: str | None) -> list[str]:
-    return [] if text is None else [name.strip() for name in text.split(",") if name.strip()]
+def _names(option: str, text: str | None) -> list[str]:
+    names = [] if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    if text is not None and not names:
+        raise UserError(f"{option} names nothing; it takes names with commas, such as gelu,layernorm")
+    return names
 
 
 def _depths(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    parts = _names(text)
-    if not all(part.isdigit() for part in parts):
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
         raise UserError(f"--depths must be whole numbers with commas such as 3,4,6,3, got {text}")
     return [int(part) for part in parts]
 
@@ -219,7 +230,7 @@ def _share(text: str | None) -> tuple[int, int]:
     if text is None:
         return 1, 1
     number, slash, count = text.partition("/")
-    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise UserError(f"--shard must be I/N with I from 1 to N, such as 2/8, got {text}")
     return int(number), int(count)
 
@@ -230,10 +241,15 @@ def _reporter(pace: "Pace") -> "Reporter":
     return reporter_for(sys.stderr, whole=pace)
 
 
-def _show_plan(sweep: "Sweep", share: tuple[int, int], json: bool) -> None:
+def _show_plan(sweep: "Sweep", folder: Path, share: tuple[int, int], json: bool) -> None:
+    """Print what a start would train, less what is done, and refuse what it would refuse."""
     from convnext.cost import total_cost
+    from convnext.lab.status import is_done
+    from convnext.lab.sweep import is_sweep, read_sweep, run_folder
 
-    runs = sweep.share(*share)
+    if is_sweep(folder):
+        read_sweep(folder).extended(sweep)
+    runs = [run for run in sweep.share(*share) if not is_done(run_folder(folder, *run))]
     rows: list[dict[str, Any]] = []
     for row in sweep.rows:
         seeds = [seed for one, seed in runs if one is row]
@@ -278,13 +294,15 @@ def _show_plan(sweep: "Sweep", share: tuple[int, int], json: bool) -> None:
 def _show_result(result: "SweepResult", json: bool) -> None:
     if json:
         failed = [{"row": row, "seed": seed, "error": why} for row, seed, why in result.failed]
-        print_json({"folder": str(result.folder), "finished": result.finished, "failed": failed})
+        elsewhere = [{"row": row, "seed": seed} for row, seed in result.elsewhere]
+        facts = {"finished": result.finished, "stopped": result.stopped, "message": result.message}
+        print_json({"folder": str(result.folder), **facts, "failed": failed, "elsewhere": elsewhere})
     for row, seed, why in result.failed:
         note(f"failed: {row}, seed {seed}: {why}")
     note(result.message)
     if result.stopped:
         raise typer.Exit(130)
-    if result.failed:
+    if not result.finished:
         raise typer.Exit(1)
 
 

@@ -12,12 +12,15 @@ from convnext.lab.statistics import (
     Spread,
     agreement,
     difference,
+    dunnetts_quantile,
     level_margin,
     pooled_noise,
     spread,
 )
 
 Value = TypeVar("Value")
+
+PAPERS_CLASSIC_EPOCHS = 90
 
 AGREEMENTS = {
     "rows_kept": "rows that the paper kept",
@@ -32,6 +35,7 @@ AGREEMENTS = {
 class RowFinding:
     """What may be said of one row.
 
+    title             of the row; "90-epoch" is told of the classic recipe only where it is as long as that
     spread            of its seeds; None where no run is finished
     difference        to the row before; None where one of the two has no run, or there is none before
     paper_difference  the same in the paper, in points; None where the paper lacks one of the two
@@ -39,6 +43,7 @@ class RowFinding:
     """
 
     result: RowResult
+    title: str
     spread: Spread | None
     difference: Difference | None
     paper_difference: float | None
@@ -60,7 +65,7 @@ class RowFinding:
         row, paper, found = self.result.row, self.result.row.paper, self.difference
         return {
             "name": row.name,
-            "title": row.title,
+            "title": self.title,
             "kept": row.adopted,
             "recipe": row.recipe,
             "before": row.before,
@@ -112,6 +117,11 @@ class Analysis:
         """Whether each row builds on the one before, so that the last is what all steps give together."""
         return self.results.sweep.kind != "leave-one-out"
 
+    @property
+    def intervals(self) -> int:
+        """How many differences of rows have an interval; the total is not among them."""
+        return sum(row.difference is not None and row.difference.low is not None for row in self.rows)
+
     def row(self, name: str | None) -> RowFinding | None:
         """Return the row of that name; None for no name."""
         return next((row for row in self.rows if row.name == name), None)
@@ -129,6 +139,7 @@ class Analysis:
             "epochs": sweep.modern.schedule.epochs,
             "runs": {"finished": len(results.runs), "asked": len(results.runs) + len(results.unfinished)},
             "noise": None if self.noise is None else asdict(self.noise),
+            "intervals": {"count": self.intervals, "kind": "Student" if self.walks else "Dunnett"},
             "agreements": {name: None if one is None else asdict(one) for name, one in self.agreements.items()},
             "total": None if self.total is None else {**asdict(self.total), "verdict": self.total.verdict},
             "paper_total": self.paper_total,
@@ -162,11 +173,12 @@ def distinct(values: Sequence[Value]) -> list[Value]:
 
 def analyse(results: Results) -> Analysis:
     """Return what results say, all of it computed from the runs' accuracies."""
-    noise = pooled_noise(row.top1s for row in results.rows)
-    rows = tuple(_finding(results, row, noise) for row in results.rows)
+    held_out = [run.pictures.held_out for run in results.runs]
+    noise = pooled_noise((row.top1s for row in results.rows), min(held_out)) if held_out else None
+    quantile = _quantile(results, noise)
+    rows = tuple(_finding(results, row, noise, quantile) for row in results.rows)
     total, paper_total = _total(results, noise)
     level = _level(results, rows)
-    held_out = [run.pictures.held_out for run in results.runs]
     return Analysis(
         results=results,
         rows=rows,
@@ -179,21 +191,41 @@ def analyse(results: Results) -> Analysis:
     )
 
 
-def _finding(results: Results, row: RowResult, noise: Noise | None) -> RowFinding:
+def _quantile(results: Results, noise: Noise | None) -> float | None:
+    """Return Dunnett's quantile where all rows are compared with the same runs, None for Student's."""
+    if results.sweep.kind != "leave-one-out" or noise is None:
+        return None
+    compared = [row for row in results.rows if row.row.before is not None and row.runs]
+    whole = results.row(compared[0].row.before) if compared else None
+    if whole is None or not whole.runs:
+        return None
+    return dunnetts_quantile([len(row.runs) for row in compared], len(whole.runs), noise.freedom)
+
+
+def _finding(results: Results, row: RowResult, noise: Noise | None, quantile: float | None) -> RowFinding:
     before = results.row(row.row.before)
     return RowFinding(
         result=row,
+        title=_title(results, row),
         spread=spread(row.top1s) if row.runs else None,
-        difference=_difference(row, before, noise),
+        difference=_difference(row, before, noise, quantile),
         paper_difference=_paper_difference(row, before),
         gmacs_ratio=None if before is None else row.gmacs / before.gmacs,
     )
 
 
-def _difference(row: RowResult, before: RowResult | None, noise: Noise | None) -> Difference | None:
+def _title(results: Results, row: RowResult) -> str:
+    if results.sweep.recipe(row.row).schedule.epochs == PAPERS_CLASSIC_EPOCHS:
+        return row.row.title
+    return row.row.title.replace(f"{PAPERS_CLASSIC_EPOCHS}-epoch", "classic")
+
+
+def _difference(
+    row: RowResult, before: RowResult | None, noise: Noise | None, quantile: float | None = None
+) -> Difference | None:
     if before is None or not row.runs or not before.runs:
         return None
-    return difference(row.top1s, before.top1s, noise)
+    return difference(row.top1s, before.top1s, noise, quantile=quantile)
 
 
 def _paper_difference(row: RowResult, before: RowResult | None) -> float | None:

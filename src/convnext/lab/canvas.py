@@ -1,14 +1,16 @@
 """What the figures of a sweep share: their width, their colours, how axes look, and how a figure is written.
 
-Drawn with matplotlib's objects on the Agg canvas. Text in an SVG stays text, and the same results make the same bytes.
+Drawn with matplotlib's objects on the Agg canvas, and with its own defaults, whatever a matplotlibrc says. Text in an
+SVG stays text, and the same results make the same bytes.
 """
 
+import contextlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -39,6 +41,17 @@ def section_colour(row: RowFinding) -> str:
     return next((colour for colour, names in SECTIONS.values() if name in names), INK)
 
 
+@contextlib.contextmanager
+def own_style() -> Iterator[None]:
+    """Let a figure be drawn with matplotlib's defaults; its global settings are put back at the end."""
+    with rc_context():
+        # A matplotlibrc would change the figure, or ask for a LaTeX that is not there.
+        rcdefaults()
+        # Text in an SVG stays text.
+        rcParams["svg.fonttype"] = "none"
+        yield
+
+
 def new_figure(height: float) -> Figure:
     """Return an empty figure of that height in inches."""
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, layout="constrained", facecolor="white")
@@ -55,10 +68,15 @@ def dress(axes: Axes) -> None:
 
 
 def write_figure(figure: Figure, folder: Path, name: str) -> str:
-    """Write a figure as NAME.png and NAME.svg and return the SVG; UserError when the place cannot be written."""
+    """Write a figure that was drawn in `own_style` as NAME.png and NAME.svg and return the SVG.
+
+    The same figure makes the same bytes, whatever matplotlib's settings are. UserError when the place cannot be
+    written.
+    """
     png, svg = BytesIO(), BytesIO()
-    # How an SVG is written is set in matplotlib's global settings; they are put back at the end.
-    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with warnings.catch_warnings(), own_style():
+        # Else the names inside an SVG would be random.
+        rcParams["svg.hashsalt"] = name
         # The name of a data set in a script that the font lacks becomes boxes in the PNG.
         warnings.filterwarnings("ignore", message="Glyph")
         # Laid out once, so that both files agree.

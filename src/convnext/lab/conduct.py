@@ -8,18 +8,21 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from convnext.errors import UserError
+from convnext.errors import UserError, explained
 from convnext.files import cannot_write, write_json
-from convnext.folder import SUMMARY
+from convnext.lab.begin import open_pictures
 from convnext.lab.pace import Pace
 from convnext.lab.rows import Row
-from convnext.lab.status import failure_file
-from convnext.lab.sweep import Sweep, run_folder, write_sweep
+from convnext.lab.status import failure_file, is_done
+from convnext.lab.sweep import FREE_LEAVES, Sweep, run_folder, write_sweep
+from convnext.recipe import leaves
 from convnext.run import is_run, resume_run, train_run
+from convnext.setting import shown
+from convnext.train.device import choose_device
 from convnext.train.lock import FolderInUseError, is_locked
 from convnext.train.progress import Reporter
 
@@ -51,34 +54,40 @@ def run_sweep(
     *,
     share: tuple[int, int] = (1, 1),
     minutes: float | None = None,
+    device: str = "auto",
     reporter: Callable[[Pace], Reporter],
 ) -> SweepResult:
     """Do what is left of a sweep, or of a share of it, in its folder.
 
     share     the number of this share, from 1, and how many there are; shares need nothing of each other
-    minutes   after these the run in progress is saved and the sweep stops, as after Ctrl-C
+    minutes   after these the run in progress is saved and the sweep stops, as after Ctrl-C; in the main thread only
     reporter  makes what a person sees of the runs, from the pace of the whole
 
     Finished runs are passed over, stopped ones go on and failed ones are tried again; a run that fails does not keep
-    the others from being trained. UserError when the folder holds another sweep or cannot be written.
+    the others from being trained. What the folder was asked for before and this sweep does not ask for stays there and
+    is not trained now. UserError when the folder holds another sweep or cannot be written, or the pictures changed.
     """
+    choose_device(device)
     with _unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    sweep = write_sweep(folder, sweep)
-    runs = sweep.share(*share)
-    pace = Pace(folder, sweep, runs)
+    asked = write_sweep(folder, sweep)
+    runs = replace(asked, seeds=sweep.seeds).share(*share)
+    left = [(row, seed) for row, seed in runs if not is_done(run_folder(folder, row, seed))]
     failed: list[tuple[str, int, str]] = []
     elsewhere: list[tuple[str, int]] = []
-    again = f"go on with: convnext roadmap train --resume {shlex.quote(str(folder))}"
+    again = f"convnext roadmap train --resume {shlex.quote(str(folder))}"
     if share != (1, 1):
         again += f" --shard {share[0]}/{share[1]}"
+    stopped = False
     try:
         with _stopping(minutes):
-            for row, seed in runs:
-                if (run_folder(folder, row, seed) / SUMMARY).exists():
-                    continue
+            if left:
+                # Once for all: pictures that are gone would fail each run with the same sentence.
+                open_pictures(asked, lambda text: None)
+            pace = Pace(folder, asked, runs)
+            for row, seed in left:
                 pace.begin(row, seed)
-                outcome, why = _carry_out(sweep, folder, row, seed, reporter(pace))
+                outcome, why = _carry_out(asked, folder, row, seed, device, reporter(pace))
                 pace.end(row, seed)
                 if outcome == "failed":
                     failed.append((row.name, seed, why))
@@ -87,44 +96,57 @@ def run_sweep(
                 elif outcome == "stopped":
                     raise KeyboardInterrupt
     except KeyboardInterrupt:
-        stopped, message = True, f"stopped, and saved; {again}"
-    else:
-        stopped, message = False, f"convnext roadmap report {shlex.quote(str(folder))} shows what came out"
-        if failed:
-            message = f"{len(failed)} of {len(runs)} runs failed; when their cause is mended, {again}"
-        elif elsewhere:
-            message = f"{len(elsewhere)} runs are in the hands of another process; convnext roadmap status follows them"
+        stopped = True
     return SweepResult(
         folder=folder,
         finished=not (stopped or failed or elsewhere),
         stopped=stopped,
         failed=tuple(failed),
         elsewhere=tuple(elsewhere),
-        message=message,
+        message=_what_next(asked, folder, stopped, len(failed), len(elsewhere), again),
     )
 
 
-def _carry_out(sweep: Sweep, folder: Path, row: Row, seed: int, reporter: Reporter) -> tuple[Outcome, str]:
+def _what_next(sweep: Sweep, folder: Path, stopped: bool, failed: int, elsewhere: int, again: str) -> str:
+    named = shlex.quote(str(folder))
+    if stopped:
+        return f"stopped, and saved; go on with: {again}"
+    if failed:
+        return f"{failed} of these runs failed; when their cause is mended, go on with: {again}"
+    if elsewhere:
+        return f"{elsewhere} of these runs are in the hands of another process; convnext roadmap status {named} follows"
+    if all(is_done(run_folder(folder, row, seed)) for row, seed in sweep.runs()):
+        return f"all runs are done; convnext roadmap report {named} shows what came out"
+    return f"this share is done; convnext roadmap status {named} tells of the others"
+
+
+def _carry_out(sweep: Sweep, folder: Path, row: Row, seed: int, device: str, reporter: Reporter) -> tuple[Outcome, str]:
     """Train, or go on with, one run; say how it ended and, where it failed, why."""
     place = run_folder(folder, row, seed)
     if is_locked(place):
         return _elsewhere(row, seed, reporter)
+    failure_file(folder, row, seed).unlink(missing_ok=True)
     try:
         if is_run(place):
-            result = resume_run(place, device=sweep.device, reporter=reporter)
+            free = [
+                f"{leaf}={shown(value)}" for leaf, value in leaves(sweep.recipe(row)).items() if leaf in FREE_LEAVES
+            ]
+            result = resume_run(place, device=device, settings=free, reporter=reporter)
         else:
-            place.parent.mkdir(exist_ok=True)
-            result = train_run(sweep.plan(row, seed), out=place, reporter=reporter)
-    except FolderInUseError:
-        # It came in between our look and our start.
-        return _elsewhere(row, seed, reporter)
+            with _unwritable(place):
+                place.parent.mkdir(exist_ok=True)
+            result = train_run(sweep.plan(row, seed, device), out=place, reporter=reporter)
     # Whatever one run dies of, the others are to be trained all the same.
     except Exception as error:
-        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        # Another process may have taken it, and even ended it, while this one was opening the pictures.
+        if isinstance(error, FolderInUseError) or is_locked(place):
+            return _elsewhere(row, seed, reporter)
+        if is_done(place):
+            return "done", ""
+        why = str(error) if isinstance(error, UserError) else explained(error) or f"{type(error).__name__}: {error}"
         reporter.warn(f"{row.name}, seed {seed}, failed: {why}")
-        _note_failure(folder, row, seed, why, "".join(traceback.format_exception(error)))
+        _note_failure(folder, row, seed, why, "".join(traceback.format_exception(error)), reporter)
         return "failed", why
-    failure_file(folder, row, seed).unlink(missing_ok=True)
     return ("done", "") if result.finished and not result.interrupted else ("stopped", "")
 
 
@@ -133,12 +155,16 @@ def _elsewhere(row: Row, seed: int, reporter: Reporter) -> tuple[Outcome, str]:
     return "elsewhere", ""
 
 
-def _note_failure(folder: Path, row: Row, seed: int, why: str, details: str) -> None:
+def _note_failure(folder: Path, row: Row, seed: int, why: str, details: str, reporter: Reporter) -> None:
     path = failure_file(folder, row, seed)
-    with _unwritable(path):
-        path.parent.mkdir(exist_ok=True)
     when = time.strftime("%Y-%m-%d %H:%M:%S")
-    write_json(path, {"row": row.name, "seed": seed, "error": why, "when": when, "details": details})
+    try:
+        with _unwritable(path):
+            path.parent.mkdir(exist_ok=True)
+        write_json(path, {"row": row.name, "seed": seed, "error": why, "when": when, "details": details})
+    except UserError as error:
+        # It is told at the end in any case, and the other runs are worth more than the note.
+        reporter.warn(str(error))
 
 
 @contextlib.contextmanager

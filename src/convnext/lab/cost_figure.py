@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convnext.lab.analysis import Analysis
-from convnext.lab.canvas import GREY, INK, NORMAL, SMALL, dress, new_figure, section_colour
+from convnext.lab.canvas import GREY, INK, NORMAL, SMALL, dress, new_figure, own_style, section_colour
 
 # Sizes in typographic points: what a number and a point cover, and how far from its point a number may be written.
 NUMBER, POINT = (9.0, 7.5), 6.0
@@ -18,6 +18,7 @@ DIRECTIONS = 16
 LEAST_LINES = 18
 
 
+@own_style()
 def plot_cost(analysis: Analysis) -> Figure:
     """Draw multiply-adds against top-1, a numbered point for each row that has a run, arrows along the kept ones."""
     numbered = [(number, row) for number, row in enumerate(analysis.rows, start=1) if row.spread is not None]
@@ -34,7 +35,7 @@ def plot_cost(analysis: Analysis) -> Figure:
         # The lines of the key have one height, however many there are.
         top = 1 - (place + 0.5) / max(LEAST_LINES, len(numbered))
         key.plot(0.02, top, "o", color=colour, markerfacecolor=face, markersize=4)
-        key.text(0.08, top, f"{number}  {row.result.row.title}", fontsize=SMALL, va="center")
+        key.text(0.08, top, f"{number}  {row.title}", fontsize=SMALL, va="center")
     key.set(xlim=(0, 1), ylim=(0, 1))
     key.set_axis_off()
     dress(axes)

@@ -14,10 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from convnext.lab.analysis import Analysis, RowFinding
-from convnext.lab.canvas import GREY, INK, NORMAL, PALE, SECTIONS, SMALL, dress, new_figure, section_colour
+from convnext.lab.canvas import GREY, INK, NORMAL, PALE, SECTIONS, SMALL, dress, new_figure, own_style, section_colour
 from convnext.lab.results import PAPERS_SIZE
 from convnext.lab.statistics import Spread
-from convnext.lab.wording import data_title, gmacs_texts, signed
+from convnext.lab.wording import counted, data_title, gmacs_texts, signed
 from convnext.roadmap import SWIN, Level
 
 LEAST_WITH_PAPER = 3
@@ -44,6 +44,7 @@ def has_paper(analysis: Analysis) -> bool:
     return sum(row.paper_top1 is not None for row in analysis.rows) >= LEAST_WITH_PAPER
 
 
+@own_style()
 def plot_roadmap(analysis: Analysis) -> Figure:
     """Draw Figure 2 with what was measured, and beside it the paper's, where it has these rows.
 
@@ -72,6 +73,7 @@ def plot_roadmap(analysis: Analysis) -> Figure:
     return figure
 
 
+@own_style()
 def plot_curves_of_steps(analysis: Analysis) -> Figure:
     """Draw the learning curves of every row that has a run, one small picture each, the row before in grey."""
     rows = analysis.done
@@ -100,7 +102,7 @@ def plot_curves_of_steps(analysis: Analysis) -> Figure:
 def _title(analysis: Analysis) -> str:
     sweep = analysis.results.sweep
     name, regime = _short(data_title(sweep.data)), _short(f"regime {sweep.regime.name}")
-    return f"measured: {name}\n{sweep.modern.data.size} px, {sweep.modern.schedule.epochs} epochs\n{regime}"
+    return f"measured: {name}\n{sweep.modern.data.size} px, {counted(sweep.modern.schedule.epochs, 'epoch')}\n{regime}"
 
 
 def _short(name: str) -> str:
@@ -141,7 +143,7 @@ def _left_out(row: RowFinding, analysis: Analysis) -> Bar:
 
 
 def _name_rows(axes: Axes, rows: Sequence[RowFinding]) -> None:
-    axes.set_yticks(range(len(rows)), [row.result.row.title for row in rows], fontsize=NORMAL, parse_math=False)
+    axes.set_yticks(range(len(rows)), [row.title for row in rows], fontsize=NORMAL, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
@@ -287,6 +289,6 @@ def _draw_curves(axes: Axes, row: RowFinding, before: RowFinding | None) -> None
                 axes.plot(*zip(*run.curve, strict=True), color=shade, linewidth=width, marker=mark, markersize=3)
     dress(axes)
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-    axes.set_title(textwrap.fill(row.result.row.title, LONGEST_LINE), fontsize=SMALL, pad=3)
+    axes.set_title(textwrap.fill(row.title, LONGEST_LINE), fontsize=SMALL, pad=3)
     if row.spread is not None:
         axes.text(0.97, 0.05, f"{row.spread.mean:.2f}", transform=axes.transAxes, ha="right", fontsize=SMALL)

@@ -1,5 +1,6 @@
 """How fast a sweep goes, and what is left of it, while one of its runs is on."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,12 @@ class Pace:
             self._look(row, seed)
         self._present: tuple[str, int] | None = None
         self._whole_run: float | None = None
+        self._began = time.monotonic()
 
     def begin(self, row: Row, seed: int) -> None:
         """A run begins or goes on."""
         self._present, self._whole_run = (row.name, seed), None
+        self._began = time.monotonic()
 
     def end(self, row: Row, seed: int) -> None:
         """A run ended, for whatever reason."""
@@ -48,6 +51,8 @@ class Pace:
         assert self._present is not None
         if left is not None and fraction < 1:
             self._whole_run = left / (1 - fraction)
+        elif self._whole_run is None and fraction >= 1:
+            self._whole_run = time.monotonic() - self._began
         if self._whole_run is None:
             return seconds_left(others)
         # The present run's own pace stands for rows that have none yet.

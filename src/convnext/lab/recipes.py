@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from convnext.errors import UserError
 from convnext.recipe import Recipe, with_epochs, with_overrides
 from convnext.recipe_files import open_recipe
 from convnext.roadmap import Regime
@@ -10,8 +11,9 @@ from convnext.setting import read_setting
 
 # Below this, batches of 4096 make too few steps, and what makes pictures harder costs more than it gives.
 MANY_PICTURES = 100_000
-# What both recipes share, so that the first row differs from the second in the recipe and in nothing else.
+# Settings of these are for both rows, for they are no matter of how a network is trained.
 _SHARED_PARTS = ("data", "evaluate", "engine")
+_COMMON_LEAVES = ("data.size", "schedule.epochs")
 
 
 def sweep_recipes(
@@ -30,9 +32,10 @@ def sweep_recipes(
     pictures          to train on; they choose roadmap and classic-90, or below 100,000 roadmap-small and classic-small
     modern, classic   a recipe's name, file or run instead
     settings          LEAF=VALUE for the modern recipe; those of data, evaluate and engine are for both
-    classic_settings  LEAF=VALUE for the classic recipe
+    classic_settings  LEAF=VALUE for the classic recipe, of other leaves than size and epochs
 
-    UserError for whatever is wrong with a recipe or a setting.
+    Workers, crop in scoring, precision and compiling are the modern recipe's in both; batch, micro-batch and the
+    interpolation of pictures are each recipe's own. UserError for whatever is wrong with a recipe or a setting.
     """
     many = pictures >= MANY_PICTURES
     model = f"{regime.paper}:modern_recipe"
@@ -42,7 +45,17 @@ def sweep_recipes(
     one = with_overrides(one, [*sizes, *settings])
     other = open_recipe(classic or ("classic-90" if many else "classic-small"), model)
     other = with_epochs(other, one.schedule.epochs)
-    # The batch is a part of the classic recipe, for its learning rate belongs to it.
-    other = replace(other, data=replace(one.data, batch_size=other.data.batch_size))
+    # The batch is a part of the classic recipe, for its learning rate belongs to it, and BatchNorm counts within a
+    # micro-batch.
+    other = replace(
+        other,
+        data=replace(one.data, batch_size=other.data.batch_size),
+        evaluate=replace(other.evaluate, crop=one.evaluate.crop),
+        engine=replace(one.engine, micro_batch=other.engine.micro_batch),
+    )
+    for text in classic_settings:
+        leaf, _ = read_setting(text)
+        if leaf in _COMMON_LEAVES:
+            raise UserError(f"{leaf} is that of all rows, so --set-classic cannot change it; take --set {text}")
     shared = [text for text in settings if read_setting(text)[0].partition(".")[0] in _SHARED_PARTS]
     return one, with_overrides(other, [*shared, *classic_settings])

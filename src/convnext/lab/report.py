@@ -17,6 +17,8 @@ from convnext.lab.figures import has_paper, plot_curves_of_steps, plot_roadmap
 from convnext.lab.results import PAPERS_SIZE, Place, read_results
 from convnext.lab.wording import (
     change_text,
+    correlation_text,
+    counted,
     data_title,
     finding,
     gmacs_texts,
@@ -123,6 +125,7 @@ def _render(analysis: Analysis, figures: Mapping[str, Markup]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["counted"] = counted
     return environment.get_template(TEMPLATE).render(
         title=f"The roadmap on {data_title(sweep.data)}",
         kind=KINDS[sweep.kind],
@@ -178,7 +181,7 @@ def _row(found: RowFinding, gmacs: str, gmacs_as_paper: str, analysis: Analysis)
     std = "" if paper is None or paper.std is None else f" ± {paper.std:.2f}"
     return {
         "name": row.name,
-        "title": row.title,
+        "title": found.title,
         "kept": row.adopted,
         "changes": change_text(row, None if before is None else before.result.row),
         "reason": reason_text(row),
@@ -202,8 +205,8 @@ def _agreements(analysis: Analysis) -> list[dict[str, Any]]:
         {
             "what": AGREEMENTS[name],
             "count": one.count,
-            "spearman": f"{one.spearman:.2f} ({p_text(one.spearman_p)})",
-            "kendall": f"{one.kendall:.2f} ({p_text(one.kendall_p)})",
+            "spearman": f"{correlation_text(one.spearman)} ({p_text(one.spearman_p)})",
+            "kendall": f"{correlation_text(one.kendall)} ({p_text(one.kendall_p)})",
         }
         for name, one in analysis.agreements.items()
         if one is not None
@@ -213,7 +216,7 @@ def _agreements(analysis: Analysis) -> list[dict[str, Any]]:
 def _place(place: Place, runs: int, seconds: float) -> dict[str, Any]:
     machine = place.machine
     words = [machine.get("processor"), machine.get("accelerator"), machine.get("system")]
-    cores = f"{machine['cpus']} cores" if machine.get("cpus") else None
+    cores = counted(machine["cpus"], "core") if machine.get("cpus") else None
     processes = f", {place.processes} processes" if place.processes > 1 else ""
     return {
         "machine": ", ".join(str(word) for word in [*words, cores] if word),

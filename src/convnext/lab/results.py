@@ -1,10 +1,9 @@
 """What a sweep's folder holds: of each row its finished runs and its cost, and what is not finished.
 
-Read from sweep.json, and from summary.json and log.jsonl of each run; checkpoints are not needed, so a sweep that was
-committed without them reads the same.
+Read from sweep.json, and of each run from summary.json, log.jsonl and, where it is there, recipe.json; checkpoints are
+not needed, so a sweep that was committed without them reads the same.
 """
 
-import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,15 +11,21 @@ from typing import Any
 
 from convnext.cost import total_cost
 from convnext.errors import UserError
-from convnext.folder import SUMMARY
+from convnext.files import read_json
+from convnext.folder import RECIPE, SUMMARY
 from convnext.lab.rows import Row
-from convnext.lab.status import RunState, state_of
+from convnext.lab.status import RunState, is_done, state_of
 from convnext.lab.sweep import FAILURES, Sweep, read_sweep, run_folder
+from convnext.recipe import Recipe, diff
+from convnext.run import FREE_LEAVES
+from convnext.setting import shown
 from convnext.spec import NetSpec
 from convnext.train.journal import Journal
 from convnext.train.loop import LOG
 
 PAPERS_SIZE = 224
+# In these a run's recipe may differ from the sweep's: how it is carried out, and a batch that the data can fill.
+_OWN_LEAVES = (*FREE_LEAVES, "data.batch_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,12 +162,11 @@ def _seeds(folder: Path, sweep: Sweep, row: Row) -> list[int]:
 
 def _read_run(folder: Path, sweep: Sweep, row: Row, seed: int) -> Run | RunState:
     place = run_folder(folder, row, seed)
-    path = place / SUMMARY
-    if not path.exists():
+    if not is_done(place):
         return state_of(folder, sweep, row, seed)
+    summary = read_json(place / SUMMARY)
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        _require_same(path, sweep, row, seed, summary)
+        _require_same(place, sweep, row, seed, summary)
         last = summary["last"]
         weights = "raw" if last["ema"] is None else summary["best"]["weights"]
         rows = [line for line in Journal(place / LOG).rows() if line["kind"] == "epoch"]
@@ -180,17 +184,22 @@ def _read_run(folder: Path, sweep: Sweep, row: Row, seed: int) -> Run | RunState
                 **{name: summary[name] for name in ("machine", "device", "precision", "processes", "versions")}
             ),
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(
             f"the run in {place} cannot be read ({type(error).__name__}: {error}); put it back from a copy, or move it "
             "away"
         ) from None
 
 
-def _require_same(path: Path, sweep: Sweep, row: Row, seed: int, summary: Mapping[str, Any]) -> None:
-    """Refuse a run that is of another network, recipe or split than its place in the sweep says."""
+def _require_same(place: Path, sweep: Sweep, row: Row, seed: int, summary: Mapping[str, Any]) -> None:
+    """Refuse a run that is of another network, recipe or split than its place in the sweep says.
+
+    Without its recipe.json a run is held to the name, the length and the picture size of the recipe alone.
+    """
     recipe = sweep.recipe(row)
     asked = {
+        "model": sweep.plan(row, seed).title,
+        "recipe": recipe.name,
         "seed": seed,
         "split_seed": sweep.split_seed,
         "epochs": recipe.schedule.epochs,
@@ -199,9 +208,24 @@ def _require_same(path: Path, sweep: Sweep, row: Row, seed: int, summary: Mappin
     }
     for name, value in asked.items():
         if summary[name] != value:
-            raise UserError(
-                f"{path} is of another run than its place says: {name} is {summary[name]}, not {value}; move it away"
-            )
+            raise _other_run(place / SUMMARY, name, summary[name], value)
+    path = place / RECIPE
+    if not path.exists():
+        return
+    values = read_json(path)
+    try:
+        trained_by = Recipe.from_dict(values)
+    except UserError as error:
+        raise UserError(f"{path} is no recipe of this version ({error}); put it back from a copy") from None
+    for leaf, (found, value) in diff(trained_by, recipe).items():
+        if not leaf.startswith(_OWN_LEAVES):
+            raise _other_run(path, leaf, shown(found), shown(value))
+
+
+def _other_run(path: Path, name: str, found: object, asked: object) -> UserError:
+    return UserError(
+        f"{path} is of another run than its place says: {name} is {found}, not {asked}; move its folder away"
+    )
 
 
 def _as_trained(sweep: Sweep, row: Row, classes: int | None) -> NetSpec:
@@ -216,10 +240,10 @@ def _as_trained(sweep: Sweep, row: Row, classes: int | None) -> NetSpec:
 def _failures(folder: Path, finished: Set[tuple[str, int]]) -> tuple[Failure, ...]:
     failures = []
     for path in sorted((folder / FAILURES).glob("*.json")):
+        noted = read_json(path)
         try:
-            noted = json.loads(path.read_text(encoding="utf-8"))
             row, seed, why, when = (noted[name] for name in ("row", "seed", "error", "when"))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"{path} cannot be read ({error}); remove it to go on") from None
+        except KeyError as error:
+            raise UserError(f"{path} cannot be read (it lacks {error}); move it away") from None
         failures.append(Failure(row=row, seed=seed, error=why, when=when, finished=(row, seed) in finished))
     return tuple(failures)

@@ -77,7 +77,7 @@ def walk_rows(regime: Regime) -> tuple[Row, ...]:
 def leave_one_out_rows(regime: Regime) -> tuple[Row, ...]:
     """Return ConvNeXt and, for each decision of the roadmap, ConvNeXt without it; the recipe is one of them."""
     whole = spec_at(STEPS[-1].name, regime)
-    rows = [Row(name=WHOLE, title="ConvNeXt", spec=whole, paper=STEPS[-1].published.get(regime.paper))]
+    rows = [Row(name=WHOLE, title="ConvNeXt", spec=whole)]
     modern = STEPS[1]
     rows.append(
         Row(name=f"without_{modern.name}", title=f"without {modern.title}", spec=whole, recipe="classic", before=WHOLE)
@@ -86,7 +86,7 @@ def leave_one_out_rows(regime: Regime) -> tuple[Row, ...]:
         spec = leave_one_out(step.name, regime)
         title = f"without {step.title.removesuffix(' = ConvNeXt')}"
         rows.append(Row(name=f"without_{step.name}", title=title, spec=spec, before=WHOLE))
-    return tuple(rows)
+    return _with_paper(rows, regime)
 
 
 def order_rows(names: Sequence[str], regime: Regime) -> tuple[Row, ...]:
@@ -100,12 +100,16 @@ def order_rows(names: Sequence[str], regime: Regime) -> tuple[Row, ...]:
     rest = [step.name for step in decisions(regime) if step.name not in names]
     order = [*names, *rest]
     start = step_named("modern_recipe")
-    rows = [Row(name=start.name, title=start.title, spec=regime.start, paper=start.published.get(regime.paper))]
+    rows = [Row(name=start.name, title=start.title, spec=regime.start)]
     for name, spec in zip(order, reorder(order, regime), strict=True):
         rows.append(Row(name=name, title=step_named(name).title, spec=spec, before=rows[-1].name))
-    # Whatever the order, it ends where the paper ends.
-    rows[-1] = replace(rows[-1], paper=STEPS[-1].published.get(regime.paper))
-    return tuple(rows)
+    return _with_paper(rows, regime)
+
+
+def _with_paper(rows: Sequence[Row], regime: Regime) -> tuple[Row, ...]:
+    """Return the rows with the paper's numbers for those that are a row of Figure 2, whatever way led there."""
+    known = {(row.spec, row.recipe): row.paper for row in walk_rows(regime)}
+    return tuple(replace(row, paper=known.get((row.spec, row.recipe))) for row in rows)
 
 
 def rows_of(kind: Kind, regime: Regime, order: Sequence[str] = ()) -> tuple[Row, ...]:
@@ -120,5 +124,5 @@ def picked(rows: Sequence[Row], names: Sequence[str]) -> tuple[Row, ...]:
     known = [row.name for row in rows]
     for name in names:
         if name not in known:
-            raise UserError(f"this experiment has no row {name}{nearest(name, known)}; it has {', '.join(known)}")
+            raise UserError(f"this experiment has no row {name}{nearest(name, known)}")
     return tuple(row for row in rows if not names or row.name in names)

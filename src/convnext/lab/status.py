@@ -1,12 +1,13 @@
 """How far a sweep is: what is done, running, stopped, failed and left, and how much computing that is."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from convnext.errors import UserError
+from convnext.files import read_json
 from convnext.folder import SUMMARY
 from convnext.lab.rows import Row
 from convnext.lab.sweep import FAILURES, Sweep, run_folder
@@ -23,10 +24,10 @@ STATES: tuple[State, ...] = ("done", "running", "stopped", "failed", "waiting")
 class RunState:
     """One run of a sweep.
 
-    epoch          last one that is logged, of `epochs`
-    top1           of the last logged epoch, in percent; None before the first
-    seconds        that its training has taken so far
-    failure        why it failed, in one sentence
+    epoch    last one that is logged, of `epochs`; of a run that is done, all
+    top1     of the last logged epoch, in percent; None before the first, or where the log cannot be read
+    seconds  that its training has taken so far; 0 where the log does not say
+    failure  why it failed when it was last tried, or cannot go on, in one sentence; None while it is running
     """
 
     row: str
@@ -63,31 +64,55 @@ def status_of(folder: Path, sweep: Sweep) -> Status:
 
 
 def state_of(folder: Path, sweep: Sweep, row: Row, seed: int) -> RunState:
-    """Return how far one run is."""
+    """Return how far one run is.
+
+    One that has a log which cannot be read is done all the same if it is finished; else it counts as failed, for it
+    cannot go on. UserError where the folder itself may not be read.
+    """
     place = run_folder(folder, row, seed)
     epochs = sweep.recipe(row).schedule.epochs
-    logged = [line for line in Journal(place / LOG).rows() if line["kind"] == "epoch"]
-    last: dict[str, Any] = logged[-1] if logged else {"epoch": 0, "raw": None, "seconds": 0.0}
-    failure = read_failure(folder, row, seed)
+    epoch, top1, seconds, damage = _logged(place)
+    failure = read_failure(folder, row, seed) or damage
     state: State = "waiting"
-    if (place / SUMMARY).exists():
-        state, failure = "done", None
+    if is_done(place):
+        state, failure, epoch = "done", None, epochs
     elif is_locked(place):
-        state = "running"
+        # What an earlier start failed of is no news of this one.
+        state, failure = "running", None
     elif failure is not None:
         state = "failed"
     elif is_run(place):
         state = "stopped"
     return RunState(
-        row=row.name,
-        seed=seed,
-        state=state,
-        epoch=last["epoch"],
-        epochs=epochs,
-        top1=None if last["raw"] is None else last["raw"]["top1"],
-        seconds=last["seconds"],
-        failure=failure,
+        row=row.name, seed=seed, state=state, epoch=epoch, epochs=epochs, top1=top1, seconds=seconds, failure=failure
     )
+
+
+def is_done(place: Path) -> bool:
+    """Whether the run of a run directory is finished; UserError where the directory may not be read."""
+    try:
+        (place / SUMMARY).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UserError(f"{place} cannot be read ({error.strerror}); change its permissions") from None
+    return True
+
+
+def _logged(place: Path) -> tuple[int, float | None, float, str | None]:
+    """Return the last epoch that a run has logged, its top-1, the seconds until then, and why the log is unreadable."""
+    nothing = 0, None, 0.0
+    try:
+        logged = [line for line in Journal(place / LOG).rows() if line["kind"] == "epoch"]
+        if not logged:
+            return *nothing, None
+        last: dict[str, Any] = logged[-1]
+        return int(last["epoch"]), float(last["raw"]["top1"]), float(last["seconds"]), None
+    except UserError as error:
+        return *nothing, str(error)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"its last epoch lacks something, {type(error).__name__}: {error}"
+        return *nothing, f"{place / LOG} cannot be read ({why}); remove the line to go on"
 
 
 def seconds_left(runs: Sequence[RunState]) -> float | None:
@@ -98,7 +123,7 @@ def seconds_left(runs: Sequence[RunState]) -> float | None:
     """
     paces: dict[str, list[float]] = {}
     for run in runs:
-        if run.epoch:
+        if run.epoch and run.seconds:
             paces.setdefault(run.row, []).append(run.seconds / run.epoch)
     if not paces:
         return None
@@ -119,6 +144,8 @@ def read_failure(folder: Path, row: Row, seed: int) -> str | None:
     if not path.exists():
         return None
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["error"])
-    except (json.JSONDecodeError, KeyError):
-        return f"{path} cannot be read"
+        return str(read_json(path)["error"])
+    except UserError as error:
+        return str(error)
+    except KeyError:
+        return f"{path} does not say why"

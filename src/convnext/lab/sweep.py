@@ -4,15 +4,17 @@ SWEEP/sweep.json holds the value; SWEEP/<row>/seed-<n>/ is a run directory like 
 run failed. There is nothing else, so a sweep that several machines divided is merged by copying the folders together.
 """
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import convnext
+from convnext.cost import total_cost
 from convnext.errors import UserError
 from convnext.files import write_json
 from convnext.lab.rows import Kind, Row
@@ -20,9 +22,13 @@ from convnext.machine import commit
 from convnext.plan import RunPlan
 from convnext.recipe import Recipe, diff
 from convnext.roadmap import Regime
+from convnext.train.lock import FolderInUseError, run_lock
 
 SWEEP, FAILURES = "sweep.json", "failures"
 FORMAT = 1
+PATIENCE_SECONDS = 30.0
+# What may differ between the runs of a sweep: how they are carried out, not what they learn.
+FREE_LEAVES = ("data.workers", "engine.compile", "engine.save_minutes", "engine.log_every")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +53,11 @@ class Sweep:
     rows             all networks of the experiment, in its order
     seeds            of each row by name; a row may have fewer than the others, or none
     modern, classic  the recipes of the rows
-    data, root, split_seed, device   as of a RunPlan
+    data, root, split_seed   as of a RunPlan
+    fingerprint      of the data as it was split; None where a sweep of an older version kept none
+    made, extended_by   the start that began it, and those that added seeds or rows
 
-    UserError for a seed that is named twice, or no seed at all.
+    UserError for a seed that is named twice, no seed at all, or pictures too small for a network.
     """
 
     kind: Kind
@@ -61,16 +69,22 @@ class Sweep:
     data: str
     root: str | None = None
     split_seed: int = 0
-    device: str = "auto"
+    fingerprint: str | None = None
     made: Made
+    extended_by: tuple[Made, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise UserError(f"a sweep is of kind {', '.join(get_args(Kind))}, got {self.kind!r}")
         for row in self.rows:
             seeds = self.seeds[row.name]
             if len(set(seeds)) != len(seeds) or any(seed < 0 for seed in seeds):
                 raise UserError(f"the seeds of {row.name} must be different numbers from 0, got {seeds}")
         if not any(self.seeds.values()):
             raise UserError("a sweep trains at least one row with one seed, got none")
+        for row in self.rows:
+            # Pictures too small for a network are a mistake before anything is written.
+            total_cost(row.spec, self.recipe(row).data.size)
 
     def runs(self) -> list[tuple[Row, int]]:
         """Return every run, the first seed of all rows before the second of any, so that a part is a whole."""
@@ -92,7 +106,7 @@ class Sweep:
         """Return the recipe that a row is trained by."""
         return self.classic if row.recipe == "classic" else self.modern
 
-    def plan(self, row: Row, seed: int) -> RunPlan:
+    def plan(self, row: Row, seed: int, device: str = "auto") -> RunPlan:
         """Return the plan of one run."""
         return RunPlan(
             data=self.data,
@@ -101,28 +115,50 @@ class Sweep:
             seed=seed,
             split_seed=self.split_seed,
             root=None if self.root is None else Path(self.root),
-            device=self.device,
+            device=device,
             name=f"{self.regime.name}:{row.name}",
         )
 
     def extended(self, other: "Sweep") -> "Sweep":
-        """Return this sweep with the rows and seeds of another one that asks for the same otherwise.
+        """Return this sweep with the seeds of another one that asks for the same otherwise.
 
-        UserError that names the first thing in which they differ.
+        How runs are carried out (FREE_LEAVES) and where the same pictures lie is taken from the other one. UserError
+        that names the first thing in which they differ.
         """
-        for name in ("kind", "regime", "data", "root", "split_seed"):
+        for name in ("kind", "split_seed"):
             mine, asked = getattr(self, name), getattr(other, name)
             if mine != asked:
-                shown = (mine.name, asked.name) if name == "regime" else (mine, asked)
-                raise UserError(_other(name, *shown))
+                raise UserError(_other(name, mine, asked))
+        self._require_same_pictures(other)
         for name in ("modern", "classic"):
             for leaf, (before, now) in diff(getattr(self, name), getattr(other, name)).items():
-                raise UserError(_other(f"{leaf} of the {name} recipe", before, now))
-        for mine, asked in zip_longest(self.rows, other.rows):
-            if mine != asked:
-                raise UserError(_other("row", mine and mine.name, asked and asked.name))
+                if leaf not in FREE_LEAVES:
+                    raise UserError(_other(f"{leaf} of the {name} recipe", before, now))
+        if self.regime.name != other.regime.name:
+            raise UserError(_other("regime", self.regime.name, other.regime.name))
+        for one, two in zip_longest(self.rows, other.rows):
+            if one is None or two is None or (one.name, one.recipe) != (two.name, two.recipe):
+                raise UserError(_other("row", one and one.name, two and two.name))
+            if one.spec != two.spec:
+                raise UserError(_other(f"network of {one.name}", one.spec, two.spec))
         seeds = {name: tuple(dict.fromkeys((*self.seeds[name], *other.seeds[name]))) for name in self.seeds}
-        return replace(self, seeds=seeds, device=other.device)
+        extended = replace(
+            other, seeds=seeds, rows=self.rows, regime=self.regime, made=self.made, extended_by=self.extended_by
+        )
+        if seeds != self.seeds:
+            extended = replace(extended, extended_by=(*self.extended_by, other.made))
+        return extended
+
+    def _require_same_pictures(self, other: "Sweep") -> None:
+        if self.fingerprint is None or other.fingerprint is None:
+            if (self.data, self.root) != (other.data, other.root):
+                raise UserError(_other("data", self.data, other.data))
+        elif self.fingerprint != other.fingerprint:
+            where = f"; it lay in {self.data}" if self.data != other.data else ""
+            raise UserError(
+                f"the pictures of {other.data} are not those that the sweep began with{where}; put them back, or take "
+                "another folder with --out"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the sweep as plain JSON values."""
@@ -136,8 +172,9 @@ class Sweep:
             "data": self.data,
             "root": self.root,
             "split_seed": self.split_seed,
-            "device": self.device,
+            "fingerprint": self.fingerprint,
             "made": asdict(self.made),
+            "extended_by": [asdict(made) for made in self.extended_by],
         }
 
     @classmethod
@@ -147,7 +184,7 @@ class Sweep:
             raise UserError(f"{SWEEP} has format {values.get('format')}, this version reads {FORMAT}; update convnext")
         rows = [dict(row) for row in values["rows"]]
         seeds = {row["name"]: tuple(row.pop("seeds")) for row in rows}
-        plain = {name: values[name] for name in ("kind", "data", "root", "split_seed", "device")}
+        plain = {name: values[name] for name in ("kind", "data", "root", "split_seed")}
         return cls(
             **plain,
             regime=Regime.from_dict(values["regime"]),
@@ -155,7 +192,9 @@ class Sweep:
             seeds=seeds,
             modern=Recipe.from_dict(values["modern"]),
             classic=Recipe.from_dict(values["classic"]),
+            fingerprint=values.get("fingerprint"),
             made=Made(**values["made"]),
+            extended_by=tuple(Made(**made) for made in values.get("extended_by", ())),
         )
 
 
@@ -171,20 +210,45 @@ def is_sweep(folder: Path) -> bool:
 
 def read_sweep(folder: Path) -> Sweep:
     """Return the sweep of a folder; UserError where there is none or it cannot be read."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; a sweep is a folder that convnext roadmap train made")
     if not is_sweep(folder):
         raise UserError(f"{folder} holds no {SWEEP}; convnext roadmap train DATA --out {folder} begins a sweep there")
     try:
         return Sweep.from_dict(json.loads((folder / SWEEP).read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / SWEEP} cannot be read ({error}); put it back from a copy") from None
 
 
 def write_sweep(folder: Path, sweep: Sweep) -> Sweep:
-    """Put a sweep into its folder, which is made; one that is there already is extended. Return what is there now."""
-    if is_sweep(folder):
-        sweep = read_sweep(folder).extended(sweep)
-    write_json(folder / SWEEP, sweep.to_dict())
-    return sweep
+    """Put a sweep into its folder; one that is there already is extended. Return what is there now.
+
+    One process at a time, so that shards which begin in the same second lose nothing of each other.
+    """
+    with _alone(folder):
+        there = read_sweep(folder) if is_sweep(folder) else None
+        now = sweep if there is None else there.extended(sweep)
+        if now != there:
+            write_json(folder / SWEEP, now.to_dict())
+        return now
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for other processes that write the sweep of a folder; each needs milliseconds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(run_lock(folder, lambda text: None))
+                break
+            except FolderInUseError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield
 
 
 def _other(what: str, mine: object, asked: object) -> str:

@@ -23,17 +23,28 @@ class Journal:
             raise cannot_write(self.path, error) from error
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows; half a line at the end, left by a killed run, is passed over."""
-        if not self.path.exists():
+        """Return the rows, none where there is no file; half a line at the end, left by a killed run, is passed over.
+
+        UserError names the file, and the line that is none of a log.
+        """
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read ({error.strerror}); put it back from a copy") from None
         rows = []
         for number, line in enumerate(lines, start=1):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line.decode())
+            # Neither UTF-8 nor JSON.
+            except ValueError:
                 if number < len(lines):
                     raise UserError(f"{self.path} line {number} is not JSON; remove the line to go on") from None
+                continue
+            if not isinstance(row, dict) or "kind" not in row:
+                raise UserError(f"{self.path} line {number} is no row of a log; remove the line to go on")
+            rows.append(row)
         return rows
 
     def go_on(self, *, step: int, epoch: int) -> None:

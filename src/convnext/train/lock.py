@@ -33,7 +33,8 @@ def is_locked(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        refusal = _flock(descriptor)
+        # A shared lock, because NFS gives no exclusive one to a descriptor that only reads.
+        refusal = _flock(descriptor, shared=True)
         return refusal is not None and refusal.errno in _TAKEN
     finally:
         os.close(descriptor)
@@ -111,14 +112,14 @@ def _locked(path: Path, warn: Callable[[str], None]) -> int | None:
         return None
 
 
-def _flock(descriptor: int) -> OSError | None:
+def _flock(descriptor: int, *, shared: bool = False) -> OSError | None:
     """Lock without waiting; return why not."""
     try:
         import fcntl
     except ImportError:
         return OSError(errno.ENOSYS, "this system has no flock")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return error
     return None
