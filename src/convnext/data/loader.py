@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from convnext.data.augment import cut_square, eval_picture, keep_labels_true, vary_square
 from convnext.data.pictures import PictureError, Pixels
-from convnext.data.readers import planned_loader, quiet_workers
+from convnext.data.readers import planned_loader, quiet_workers, signals_held_back
 from convnext.data.splits import Integers, LabelSafe, Split
 from convnext.data.uncut import MODES, open_uncut
 from convnext.errors import UserError
@@ -264,7 +264,7 @@ class _Feed:
         number = self._run
         # The loader holds this very list and reads it as the run goes on, hence the change in place.
         self._plan[:] = plan
-        with quiet_workers():
+        with quiet_workers(), signals_held_back():
             batches = iter(self._loader)
         try:
             for batch in batches:

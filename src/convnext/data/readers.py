@@ -69,6 +69,22 @@ def quiet_workers() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let readers start with SIGINT and SIGTERM blocked, which they unblock once they know what to do with them.
+
+    Between its fork and that moment a reader has torch's handlers, and a signal to all processes would end it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_method(several_processes: bool) -> str:
     if several_processes and FORK_SERVER in multiprocessing.get_all_start_methods():
         return FORK_SERVER
@@ -86,11 +102,8 @@ def _start_server(modules: Sequence[str]) -> None:
     forkserver.set_forkserver_preload(list(modules))
     # It lets the signals through when it starts, hence first.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-    try:
+    with signals_held_back():
         forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Parcel:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -115,12 +115,19 @@ def look_at_all(split: Split, *, workers: int, advance: Callable[[int], None]) -
     workers: processes that read, 0 for this one; advance: told how many pictures more were looked at.
     """
     # Here, because it imports torch.
-    from convnext.data.readers import planned_loader, quiet_workers
+    from convnext.data.readers import planned_loader, quiet_workers, signals_held_back
 
     chunks = [range(start, min(start + CHUNK, len(split))) for start in range(0, len(split), CHUNK)]
     seen: dict[int, Look | str] = {}
+    loader: Iterable[dict[int, Look | str]] = planned_loader(
+        _Chunks(split=split),  # type: ignore[arg-type]
+        chunks,
+        workers=workers,
+    )
     with quiet_workers():
-        for found in planned_loader(_Chunks(split=split), chunks, workers=workers):  # type: ignore[arg-type]
+        with signals_held_back():
+            found_by_readers = iter(loader)
+        for found in found_by_readers:
             seen.update(found)
             advance(len(found))
     return _stacked(seen)
