@@ -12,6 +12,7 @@ import json
 import shlex
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from record import ROOT
@@ -44,8 +45,7 @@ def keep(folder: Path, target: Path, data: str) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     made, *extended_by = [
-        replace(made, command=_without_places(made.command, sweep.data, folder))
-        for made in (sweep.made, *sweep.extended_by)
+        replace(made, command=_without_places(made.command, sweep.data)) for made in (sweep.made, *sweep.extended_by)
     ]
     named = replace(sweep, data=data, root=None, made=made, extended_by=tuple(extended_by))
     (target / SWEEP).write_text(json.dumps(named.to_dict(), indent=1) + "\n", encoding="utf-8")
@@ -63,11 +63,11 @@ def keep(folder: Path, target: Path, data: str) -> None:
         (kept / LOG).write_text("".join(json.dumps(line) + "\n" for line in epochs), encoding="utf-8")
 
 
-def _without_places(command: str, data: str, folder: Path) -> str:
-    """Return a command with DATA and SWEEP in place of this machine's paths."""
-    places = {Path(data).resolve(): "DATA", folder.resolve(): "SWEEP"}
+def _without_places(command: str, data: str) -> str:
+    """Return a command with DATA and SWEEP in place of this machine's paths, wherever the sweep lies now."""
     words = shlex.split(command)
-    return shlex.join(places.get(Path(word).resolve(), word) for word in words)
+    words = ["DATA" if Path(word).resolve() == Path(data).resolve() else word for word in words]
+    return shlex.join("SWEEP" if before == "--out" else word for before, word in pairwise(["", *words]))
 
 
 if __name__ == "__main__":

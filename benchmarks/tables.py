@@ -235,6 +235,17 @@ def roadmap_measured_table() -> str:
     return markdown(columns, rows) + note
 
 
+def roadmap_rates_table() -> str:
+    """Return the trials of learning rates before the measured sweep: one seed of the second and of the last row."""
+    rows = []
+    for name in ("quarter64-lr1e-3", "quarter64-lr2e-3", "quarter64"):
+        results = read_results(ROOT / "results" / "roadmap" / name)
+        found = [results.row(row) for row in ("modern_recipe", "separate_downsampling")]
+        top1s = [f"{one.top1s[0]:.2f}" for one in found if one is not None]
+        rows.append([shown(results.sweep.modern.optim.lr), *top1s])
+    return markdown(["learning rate", "`modern_recipe`, seed 0", "`separate_downsampling`, seed 0"], rows)
+
+
 def plus_minus(value: dict[str, float | None]) -> str:
     """Return a mean with its deviation, where there is one."""
     return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
@@ -250,6 +261,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "elements": elements_table,
     "augment": augment_table,
     "roadmap-measured": roadmap_measured_table,
+    "roadmap-rates": roadmap_rates_table,
 }
 
 
