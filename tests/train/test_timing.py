@@ -22,6 +22,27 @@ CPU = torch.device("cpu")
 NAP = 0.02
 
 
+@dataclass
+class Clock:
+    """Stands in for `time`: only naps make it advance, so a busy machine cannot make a test fail."""
+
+    now: float = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("convnext.train.timing.time", clock)
+    monkeypatch.setattr("tests.train.test_timing.time", clock)
+    return clock
+
+
 @dataclass(frozen=True, kw_only=True)
 class SleepyStore:
     """A store that takes its time with each picture."""
@@ -91,18 +112,18 @@ def test_what_is_timed_is_what_is_trained(micro_batch: int) -> None:
         assert torch.equal(one, other)
 
 
-def test_waiting_for_pictures_is_told_apart() -> None:
+def test_waiting_for_pictures_is_told_apart(clock: Clock) -> None:
     times = time_steps(engine_of(source=slow_source()), steps=2)
-    assert times.wait_seconds >= 4 * NAP > times.compute_seconds
-    assert times.start_seconds >= 4 * NAP
-    assert times.seconds == times.wait_seconds + times.compute_seconds
-    assert times.images_per_second == pytest.approx(4 / times.seconds)
+    assert times.wait_seconds == pytest.approx(4 * NAP) and times.compute_seconds == 0
+    assert times.start_seconds == pytest.approx(4 * NAP)
+    assert times.seconds == times.wait_seconds
+    assert times.images_per_second == pytest.approx(1 / NAP)
 
 
-def test_learning_is_told_apart() -> None:
+def test_learning_is_told_apart(clock: Clock) -> None:
     times = time_steps(engine_of("engine.micro_batch=1", kind=SleepyTask), steps=2)
     # Four micro-batches, each with a nap.
-    assert times.compute_seconds >= 4 * NAP > times.wait_seconds
+    assert times.compute_seconds == pytest.approx(4 * NAP) and times.wait_seconds == 0
 
 
 def test_an_epoch_shorter_than_asked_for_is_timed_as_far_as_it_goes() -> None:
@@ -112,24 +133,26 @@ def test_an_epoch_shorter_than_asked_for_is_timed_as_far_as_it_goes() -> None:
     assert time_reading(engine, steps=3) > 0
 
 
-def test_reading_alone_costs_what_reading_costs() -> None:
+def test_reading_alone_costs_what_reading_costs(clock: Clock) -> None:
     engine = engine_of(source=slow_source())
     weights = copy.deepcopy(engine.model.state_dict())
     long_epoch, short_epoch = time_reading(engine, steps=2), time_reading(engine, steps=6)
     for seconds in (long_epoch, short_epoch):
-        assert 4 * NAP <= seconds < 8 * NAP
+        assert seconds == pytest.approx(4 * NAP)
     assert all(torch.equal(weights[name], tensor) for name, tensor in engine.model.state_dict().items())
 
 
 def test_two_readers_read_faster_than_one() -> None:
-    seconds = time_reading(engine_of("data.workers=2", source=slow_source()), steps=4)
-    assert 2 * NAP * 0.8 <= seconds < 4 * NAP
+    engine = engine_of("data.workers=2", source=slow_source())
+    # The machine may be busy, so there are three tries to be fast; none may be faster than two readers can be.
+    tries = [time_reading(engine, steps=4) for _ in range(3)]
+    assert 2 * NAP * 0.8 <= min(tries) < 4 * NAP
 
 
-def test_scoring_counts_both_weights() -> None:
+def test_scoring_counts_both_weights(clock: Clock) -> None:
     both = time_scoring(engine_of(kind=SleepyTask), batches=2)
     raw = time_scoring(engine_of("ema.decay=none", "evaluate.weights=raw", kind=SleepyTask), batches=2)
-    assert raw >= NAP and both >= 2 * NAP
+    assert raw == pytest.approx(NAP) and both == pytest.approx(2 * NAP)
 
 
 def test_speed_of_a_step() -> None:
