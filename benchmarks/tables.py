@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from convnext.cost import total_cost
-from convnext.lab.analysis import analyse
+from convnext.lab.analysis import Analysis, analyse
 from convnext.lab.results import read_results
 from convnext.lab.wording import difference_text, signed, spread_text
 from convnext.models import MODELS
@@ -223,16 +223,38 @@ def roadmap_measured_table() -> str:
             ]
         )
     columns = ["step", "million MACs", "seeds", "top-1, %", "difference [95%]", "verdict", "the paper's difference"]
+    return markdown(columns, rows) + swept_on(analysis)
+
+
+def roadmap_without_table() -> str:
+    """Return what a leave-one-out sweep measured: ConvNeXt, and ConvNeXt without each of its decisions."""
+    analysis = analyse(read_results(ROOT / "results" / "roadmap" / "quarter64-leave-one-out"))
+    rows = []
+    for row in analysis.rows:
+        assert row.spread is not None
+        found = row.difference
+        rows.append(
+            [
+                f"`{row.name}`",
+                f"{1000 * row.result.gmacs:.1f}",
+                spread_text(row.spread),
+                "" if found is None else signed(found.value),
+            ]
+        )
+    return markdown(["row", "million MACs", "top-1, %", "difference"], rows) + swept_on(analysis)
+
+
+def swept_on(analysis: Analysis) -> str:
+    """Return the line that tells data, length, machine, versions and command of a sweep."""
     sweep, runs = analysis.results.sweep, analysis.results.runs
     place = runs[0].place
-    note = (
+    return (
         f"\n{sweep.data}, {runs[0].pictures.train:,} pictures to train on and {runs[0].pictures.held_out:,} held out; "
         f"{sweep.modern.data.size} pixels, {sweep.modern.schedule.epochs} epochs; {len(runs)} runs, "
         f"{analysis.results.seconds / 3600:.1f} hours of one core. {place.machine['processor']}, torch "
         f"{place.versions['torch']}, Python {place.versions['python']}; commit {sweep.made.commit}, {sweep.made.date}; "
         f"`{sweep.made.command}`.\n"
     )
-    return markdown(columns, rows) + note
 
 
 def roadmap_rates_table() -> str:
@@ -262,6 +284,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "augment": augment_table,
     "roadmap-measured": roadmap_measured_table,
     "roadmap-rates": roadmap_rates_table,
+    "roadmap-without": roadmap_without_table,
 }
 
 
