@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from convnext.cli.app import app
+from convnext.cost import total_cost
 from convnext.errors import UserError
+from convnext.roadmap import REGIMES, spec_at
 from convnext.train.journal import Journal
 from tests.lab.made import made_pictures
 from tests.torture import require_equal_runs
@@ -101,12 +104,27 @@ def test_a_dry_run_shows_rows_and_costs_and_writes_nothing(pictures: str, tmp_pa
     order = json.loads(invoke("train", pictures, "--order", "gelu, layernorm", "--dry-run", "--json").stdout)
     assert [row["row"] for row in order["rows"]][:4] == ["modern_recipe", "gelu", "layernorm", "stage_ratio"]
     share = json.loads(invoke("train", pictures, "--shard", "2/8", "--dry-run", "--json").stdout)
-    assert [row["row"] for row in share["rows"]] == ["modern_recipe", "kernel_7"]
+    assert [row["row"] for row in share["rows"]] == ["kernel_5", "kernel_11"]
+
+
+def test_a_dry_run_counts_with_the_classes_of_the_data(tmp_path: Path) -> None:
+    there = Path(made_pictures(tmp_path / "pictures"))
+    sweep, asked = str(tmp_path / "sweep"), ["--steps", "original", "--epochs", "1", *SMALL]
+    spec = spec_at("original", REGIMES["quarter"].scaled(width=4, depths=(1, 1, 1, 1)))
+    plan = invoke("train", str(there), *asked, "--dry-run", "--json")
+    assert plan.stderr == ""
+    assert json.loads(plan.stdout)["rows"][0]["params"] == total_cost(replace(spec, num_classes=3)).params
+    invoke("train", str(there), *asked, "--out", sweep, "--minutes", "0", code=130)
+    there.rename(tmp_path / "elsewhere")
+    gone = invoke("train", "--resume", sweep, "--dry-run", "--json")
+    assert json.loads(gone.stdout)["rows"][0]["params"] == total_cost(spec).params
+    assert f"{there}" in gone.stderr and "parameters and multiply-adds are those with 1000 classes" in gone.stderr
 
 
 def test_mistakes_are_one_sentence(pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "DATA is missing" in refused("train")
-    assert "leave out --seeds" in refused("train", pictures, "--seeds", "2", "--resume", str(tmp_path))
+    begun = refused("train", pictures, "--seeds", "2", "--leave-one-out", "--resume", str(tmp_path))
+    assert begun == "--resume goes on with a sweep as it was begun, so leave out --seeds, --leave-one-out"
     assert "--order names nothing" in refused("train", pictures, "--order", " , ")
     assert "--steps names nothing" in refused("train", pictures, "--steps", "")
     assert "--shard must be I/N" in refused("train", pictures, "--shard", "\u00b2/3")

@@ -18,6 +18,7 @@ from convnext.diagrams.draw import draw_page, page
 from convnext.diagrams.nets import drawn
 from convnext.diagrams.panel import macs_text
 from convnext.diagrams.parts import elements, parts_of
+from convnext.lab.regimes import chosen_regime
 from convnext.models import MODELS
 from convnext.roadmap import spec_at
 from tests.diagrams.expected import STEP_NAMES, TOLD
@@ -73,6 +74,15 @@ def test_the_page_of_all_steps_highlights_what_the_data_says() -> None:
             if as_drawn({key}) == {key}:
                 assert written[key].get_text() == text
         assert all(written[key].get_text().startswith("no ") for key in gone)
+
+
+def test_the_long_name_of_a_scaled_regime_stays_in_its_drawing() -> None:
+    options = {"stem_stride": 2, "layer_scale": 1e-6}
+    regime = chosen_regime("quarter", width=32, depths=(2, 3, 4, 3), settings=options)
+    figure = page([drawn(name, regime=regime) for name in ("width", "separate_downsampling")])
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().startswith(f"{regime.name}:")]
+    assert len(boxes) == 2 and boxes[0].x1 < boxes[1].x0 and boxes[1].x1 < figure.bbox.x1
 
 
 def width_of(figure: Figure, number: int, role: str) -> tuple[float, float]:

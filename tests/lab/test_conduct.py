@@ -14,11 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convnext.cost import total_cost
 from convnext.data.sources import open_source
 from convnext.errors import UserError
 from convnext.lab.begin import begin_sweep
 from convnext.lab.conduct import SweepResult, run_sweep
 from convnext.lab.pace import Pace
+from convnext.lab.rows import Row
 from convnext.lab.status import RunState, seconds_left, status_of
 from convnext.lab.sweep import Sweep, is_sweep, read_sweep, run_folder, write_sweep
 from convnext.plan import RunConfig, RunPlan
@@ -66,7 +68,37 @@ def test_shares_divide_the_runs(count: int, data: st.DataObject) -> None:
     shares = [sweep.share(number, count) for number in range(1, count + 1)]
     taken = [(row.name, seed) for share in shares for row, seed in share]
     assert sorted(taken) == sorted((row.name, seed) for row, seed in sweep.runs()) and len(set(taken)) == len(taken)
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    # A share is given no more while another has less to do, so they differ by one run at most.
+    work = [sum(macs(row) for row, _ in share) for share in shares]
+    assert max(work) - min(work) <= max(macs(row) for row, _ in sweep.runs())
+    # One by one they keep the order of the whole.
+    assert all([sweep.runs().index(run) for run in share] == sorted(map(sweep.runs().index, share)) for share in shares)
+
+
+def macs(row: Row) -> int:
+    return total_cost(row.spec, 32).macs
+
+
+def test_shares_are_dealt_by_cost_not_by_number() -> None:
+    # 386,048 multiply-adds, and 179,976 each.
+    three = made_sweep("digits", "original", "gelu", "layernorm")
+    assert [[row.name for row, _ in three.share(number, 2)] for number in (1, 2)] == [
+        ["original"],
+        ["gelu", "layernorm"],
+    ]
+    # Without the step `depthwise` a row costs as much as several others.
+    whole = made_sweep("digits", kind="leave-one-out", seeds=(0, 1))
+    for count in (2, 3, 4):
+        work = [sum(macs(row) for row, _ in whole.share(number, count)) for number in range(1, count + 1)]
+        assert max(work) < 1.03 * sum(work) / count
+
+
+@given(st.integers(1, 9))
+def test_another_seed_moves_no_run_to_another_share(count: int) -> None:
+    one, three = (made_sweep("digits", kind="leave-one-out", seeds=range(number)) for number in (1, 3))
+    for number in range(1, count + 1):
+        before = one.share(number, count)
+        assert three.share(number, count)[: len(before)] == before
 
 
 def test_the_first_seed_of_all_rows_comes_before_the_second_of_any() -> None:
@@ -140,11 +172,15 @@ def test_shards_need_nothing_of_each_other_and_the_merge_is_the_folder(pictures:
     for number in (1, 2):
         assert conduct(sweep, tmp_path / f"machine-{number}", share=(number, 2)).finished
     done = [{run for run, state in states(tmp_path / f"machine-{n}").items() if state == "done"} for n in (1, 2)]
-    assert done == [{("original", 0), ("layernorm", 0)}, {("gelu", 0)}]
+    assert done == [{("original", 0)}, {("gelu", 0), ("layernorm", 0)}]
     shutil.copytree(tmp_path / "machine-2", tmp_path / "machine-1", dirs_exist_ok=True)
     assert set(states(tmp_path / "machine-1").values()) == {"done"}
     watched = Watched()
     assert conduct(sweep, tmp_path / "machine-1", watched).finished and not watched.watchers
+    # Divided otherwise later, only what is left of the new shares is trained.
+    for number in (1, 2, 3):
+        assert conduct(sweep, tmp_path / "machine-2", watched, share=(number, 3)).finished
+    assert len(watched.watchers) == 1 and set(states(tmp_path / "machine-2").values()) == {"done"}
 
 
 def test_a_run_that_fails_is_told_at_the_end_and_tried_again(pictures: str, tmp_path: Path) -> None:
@@ -316,8 +352,9 @@ def test_a_folder_without_a_sweep(tmp_path: Path) -> None:
     whole = made_sweep("digits", "gelu").to_dict()
     for text in ("{", "[]", "null", json.dumps({**whole, "regime": []}), json.dumps({**whole, "rows": 3})):
         (tmp_path / "sweep.json").write_text(text)
-        with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
+        with pytest.raises(UserError, match=r"sweep\.json cannot be read") as refusal:
             read_sweep(tmp_path)
+        assert ("holds no JSON object" in str(refusal.value)) == (text in ("[]", "null"))
     (tmp_path / "sweep.json").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"sweep\.json cannot be read"):
         read_sweep(tmp_path)

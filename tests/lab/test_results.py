@@ -172,7 +172,7 @@ def with_recipe(folder: Path, *settings: str) -> None:
 
 
 def test_a_run_by_its_rows_recipe_counts_however_it_was_carried_out(tmp_path: Path) -> None:
-    with_recipe(tmp_path, "data.workers=7", "engine.micro_batch=3", "engine.compile=true", "data.batch_size=20")
+    with_recipe(tmp_path, "data.workers=7", "engine.log_every=3", "engine.compile=true", "data.batch_size=20")
     assert [run.row for run in read_results(tmp_path).runs] == ["original", "gelu"]
 
 
@@ -182,6 +182,8 @@ def test_a_run_by_its_rows_recipe_counts_however_it_was_carried_out(tmp_path: Pa
         ("optim.lr=0.5", r"optim\.lr is 0\.5, not 0\.004"),
         ("augment.flip=0.25", r"augment\.flip is 0\.25, not 0\.5"),
         ("data.val_fraction=0.4", r"data\.val_fraction is 0\.4, not "),
+        # BatchNorm counts within a micro-batch.
+        ("engine.micro_batch=3", r"engine\.micro_batch is 3, not 128"),
     ],
 )
 def test_a_run_by_another_recipe_of_that_name_is_refused(tmp_path: Path, setting: str, said: str) -> None:

@@ -10,9 +10,10 @@ from convnext.errors import UserError
 from convnext.lab.recipes import sweep_recipes
 from convnext.lab.regimes import chosen_regime
 from convnext.lab.rows import Row, leave_one_out_rows, order_rows, picked, rows_of, walk_rows
+from convnext.lab.wording import reason_text
 from convnext.recipe import diff
 from convnext.recipes import recipe_for
-from convnext.roadmap import REGIMES, STEPS, spec_at
+from convnext.roadmap import REGIMES, STEPS, decisions, spec_at
 from convnext.spec import RESNET50
 from tests.flops import counted_macs, on_meta
 
@@ -79,9 +80,26 @@ def test_rows_are_picked_by_name_and_survive_json() -> None:
     assert picked(rows, []) == rows
     with pytest.raises(UserError, match="no row gellu; did you mean gelu"):
         picked(rows, ["gellu"])
-    for kind in ("walk", "leave-one-out"):
-        for row in rows_of(kind, QUARTER):
-            assert Row.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+    for kind in ("walk", "leave-one-out", "order"):
+        for row in rows_of(kind, QUARTER, ["gelu"]):
+            values = json.loads(json.dumps(row.to_dict()))
+            assert Row.from_dict(values) == row
+            # As older versions wrote it.
+            del values["step"]
+            assert Row.from_dict(values) == row
+
+
+def test_a_row_knows_its_step_whatever_it_is_called() -> None:
+    steps = [step.name for step in STEPS]
+    assert [row.step for row in walk_rows(QUARTER)] == steps
+    assert [row.step for row in order_rows(["gelu"], QUARTER)][:3] == ["modern_recipe", "gelu", "stage_ratio"]
+    whole, *without = leave_one_out_rows(QUARTER)
+    assert whole.step is None and [row.step for row in without] == [
+        "modern_recipe",
+        *(step.name for step in decisions(QUARTER)),
+    ]
+    gelu = replace(without[-1], name="mine", step="gelu")
+    assert reason_text(gelu) == "use the activation of Transformers (section 2.6)" and reason_text(whole) == ""
 
 
 def test_a_regime_takes_options_that_no_step_touches() -> None:

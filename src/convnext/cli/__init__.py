@@ -1,25 +1,47 @@
 """The command `convnext`: a thin door that reads options, calls the package and prints.
 
-A mistake of the user is one line on standard error and exit code 2, never a traceback.
+A mistake of the user is one line on standard error and exit code 2, Ctrl-C one line and 130, never a traceback.
 """
 
 import sys
 
+from convnext.cli.interrupts import STOPPED, Interrupts
 from convnext.errors import UserError, explained
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    interrupts = Interrupts()
+    interrupts.listen()
+    try:
+        _run(interrupts)
+    except KeyboardInterrupt:
+        interrupts.tell()
+        sys.exit(STOPPED)
+    finally:
+        # Whatever comes from here on, the command has said how it ended.
+        interrupts.told = True
+
+
+def _run(interrupts: Interrupts) -> None:
     from convnext.cli.app import app
 
     try:
         app()
+    except SystemExit as leaving:
+        # The command line catches KeyboardInterrupt and leaves without a word.
+        if leaving.__context__ is not None and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     except UserError as error:
         # Of several processes only the one that met the error speaks.
         if type(error).__name__ == "OtherProcessError":
             sys.exit(2)
         sentence = str(error)
     except Exception as error:
+        if interrupts.came:
+            # A library that was interrupted may raise an error of its own.
+            raise KeyboardInterrupt from None
         known = explained(error)
         if known is None:
             raise

@@ -12,6 +12,8 @@ import typer
 from convnext.cli.console import note, print_json, print_table
 from convnext.cli.options import DATA_HELP, Epochs, Json, Settings, Side
 from convnext.cli.plan import sorted_settings
+from convnext.cli.regime import Depths, Width, read_depths
+from convnext.cli.start import require_start
 from convnext.errors import UserError
 from convnext.roadmap import REGIMES
 
@@ -29,10 +31,8 @@ Folder = Annotated[Path, typer.Argument(metavar="SWEEP", help="The folder of a s
 def train(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
     regime: Annotated[str | None, typer.Option(help=f"{', '.join(REGIMES)}. [default: quarter]")] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Channels at the start; later widths keep their proportion.")
-    ] = None,
-    depths: Annotated[str | None, typer.Option(help="Blocks a stage at the start, as 3,4,6,3.")] = None,
+    width: Width = None,
+    depths: Depths = None,
     size: Side = None,
     epochs: Epochs = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each row, seeds 0, 1, ... [default: 1]")] = None,
@@ -69,11 +69,7 @@ def train(
     told |= {"--epochs": epochs, "--seeds": seeds, "--steps": steps, "--leave-one-out": leave_one_out or None}
     told |= {"--order": order, "--recipe": recipe, "--classic-recipe": classic_recipe}
     told |= {"--set-classic": set_classic, "--out": out}
-    given = [name for name, value in told.items() if value not in (None, [])]
-    if resume is not None and given:
-        raise UserError(f"--resume goes on with a sweep as it was begun, so leave out {', '.join(given)}")
-    if resume is None and data is None:
-        raise UserError(f"DATA is missing: {DATA_HELP[0].lower()}{DATA_HELP[1:]}")
+    require_start("sweep", data, resume, told)
     if leave_one_out and order is not None:
         raise UserError("--leave-one-out and --order are two experiments; begin one of them, in a folder of its own")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
@@ -193,7 +189,7 @@ def _asked(
         data,
         regime=regime,
         width=width,
-        depths=_depths(depths),
+        depths=read_depths(depths),
         model_settings=model_settings,
         kind=kind,
         order=_names("--order", order),
@@ -217,15 +213,6 @@ def _names(option: str, text: str | None) -> list[str]:
     return names
 
 
-def _depths(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise UserError(f"--depths must be whole numbers with commas such as 3,4,6,3, got {text}")
-    return [int(part) for part in parts]
-
-
 def _share(text: str | None) -> tuple[int, int]:
     if text is None:
         return 1, 1
@@ -243,18 +230,18 @@ def _reporter(pace: "Pace") -> "Reporter":
 
 def _show_plan(sweep: "Sweep", folder: Path, share: tuple[int, int], json: bool) -> None:
     """Print what a start would train, less what is done, and refuse what it would refuse."""
-    from convnext.cost import total_cost
     from convnext.lab.status import is_done
     from convnext.lab.sweep import is_sweep, read_sweep, run_folder
 
     if is_sweep(folder):
         read_sweep(folder).extended(sweep)
     runs = [run for run in sweep.share(*share) if not is_done(run_folder(folder, *run))]
+    classes = _classes(sweep)
     rows: list[dict[str, Any]] = []
     for row in sweep.rows:
         seeds = [seed for one, seed in runs if one is row]
         recipe = sweep.recipe(row)
-        cost = total_cost(row.spec, recipe.data.size)
+        cost = sweep.cost(row, classes)
         if seeds:
             rows.append(
                 {
@@ -289,6 +276,18 @@ def _show_plan(sweep: "Sweep", folder: Path, share: tuple[int, int], json: bool)
         left=["row", "seeds", "recipe"],
     )
     print(f"\n{len(runs)} runs on {sweep.data}; nothing was trained")
+
+
+def _classes(sweep: "Sweep") -> int | None:
+    """Return how many classes the data of a sweep has, None where it cannot be opened, which is said."""
+    from convnext.lab.begin import open_pictures
+
+    try:
+        return len(open_pictures(sweep, lambda text: None).classes)
+    except UserError as error:
+        classes = sweep.rows[0].spec.num_classes
+        note(f"{error}; parameters and multiply-adds are those with {classes} classes")
+        return None
 
 
 def _show_result(result: "SweepResult", json: bool) -> None:

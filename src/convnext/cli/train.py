@@ -10,6 +10,7 @@ import typer
 from convnext.cli.console import note, print_json, print_table
 from convnext.cli.options import DATA_HELP, Epochs, Json, Model, RecipeText, Settings, Side, Start, reporter
 from convnext.cli.plan import make_plan
+from convnext.cli.start import require_start
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def train(
     settings = set_ or []
     told: dict[str, Any] = {"DATA": data, "--model": model, "--recipe": recipe, "--weights": weights}
     told |= {"--epochs": epochs, "--size": size, "--seed": seed, "--seeds": seeds, "--out": out, "--track": track}
-    given = [name for name, value in told.items() if value not in (None, [])]
-    if resume is not None and given:
-        raise UserError(f"--resume goes on with a run as it was started, so leave out {', '.join(given)}")
-    if resume is None and data is None:
-        raise UserError(f"DATA is missing: {DATA_HELP[0].lower()}{DATA_HELP[1:]}")
+    require_start("run", data, resume, told)
     begun = resume or _begun(out, os.environ)
     with join(os.environ) as world:
         if begun is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from convnext.diagrams.parts import NetParts, parts_of
 from convnext.errors import UserError, nearest
 from convnext.models import MODELS, model_spec
-from convnext.roadmap import STEPS, step_named
+from convnext.roadmap import STEPS, Regime, regime_named, spec_at, step_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,10 @@ class Drawn:
     parts: NetParts
 
 
-def drawn(name: str, *, regime: str = "resnet50", size: int = 224) -> Drawn:
+def drawn(name: str, *, regime: str | Regime = "resnet50", size: int = 224) -> Drawn:
     """Return the network of a step of the roadmap, of a registered model or of a row REGIME:STEP.
 
-    regime  where a bare step's walk starts
+    regime  where a bare step's walk starts: one of the roadmap's by name, or another
     size    side of the square picture in pixels
 
     UserError offers the near names, and says when the picture is too small.
@@ -29,10 +29,10 @@ def drawn(name: str, *, regime: str = "resnet50", size: int = 224) -> Drawn:
     steps = [step.name for step in STEPS]
     if name not in steps and name not in MODELS and ":" not in name:
         raise UserError(f"there is no step or model {name}{nearest(name, [*steps, *MODELS])}")
-    row = f"{regime}:{name}" if name in steps else name
-    parts = parts_of(model_spec(row), size)
-    if row in MODELS:
-        return Drawn(name=name, title=row, about="registered model", parts=parts)
-    step = step_named(row.partition(":")[2])
-    kept = "kept" if step.adopted else "only tried"
-    return Drawn(name=name, title=step.title, about=f"{row}, {'the start' if step is STEPS[0] else kept}", parts=parts)
+    if name in MODELS:
+        return Drawn(name=name, title=name, about="registered model", parts=parts_of(model_spec(name), size))
+    own, _, bare = name.rpartition(":")
+    where, step = regime_named(own or regime), step_named(bare)
+    kept = "the start" if step is STEPS[0] else "kept" if step.adopted else "only tried"
+    about = f"{where.name}:{step.name}, {kept}"
+    return Drawn(name=name, title=step.title, about=about, parts=parts_of(spec_at(step.name, where), size))

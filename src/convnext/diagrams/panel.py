@@ -7,7 +7,7 @@ from functools import cached_property
 from convnext.diagrams.changes import Changes, changes_between
 from convnext.diagrams.nets import Drawn
 from convnext.diagrams.parts import ConvPart, NetParts, elements, square
-from convnext.diagrams.pen import FAINT, RIM, RULE, Pen, fitted
+from convnext.diagrams.pen import FAINT, RIM, RULE, Pen, fitted, text_width
 
 # Everything is in inches but the size of the caption, in points.
 WIDTH = 3.4
@@ -63,7 +63,9 @@ def draw_panel(pen: Pen, panel: Panel, scale: Scale) -> None:
     parts = panel.net.parts
     total = _total(parts.macs, panel.before.parts.macs if panel.before else None)
     pen.text(0, 0.08, panel.net.title, points=11, bold=True)
-    pen.text(0, 0.29, panel.net.about, points=8, colour=FAINT)
+    # The name of a scaled regime may be long.
+    points = min(8.0, 8 * WIDTH / text_width(panel.net.about, 8))
+    pen.text(0, 0.29, panel.net.about, points=points, colour=FAINT)
     pen.text(0, 0.47, f"{total}, {parts.params / 1e6:.2f}M parameters", points=8.5, key="total")
     pen.down(_TITLE_HEIGHT)
     _draw_block(pen, parts, scale)

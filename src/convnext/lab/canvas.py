@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 from convnext.files import write_bytes
 from convnext.lab.analysis import RowFinding
-from convnext.lab.wording import WITHOUT
 
 # For a page about 900 pixels wide: small print is then 12 pixels high.
 WIDTH_INCHES, DPI = 7.5, 200
@@ -37,8 +36,7 @@ SECTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 
 def section_colour(row: RowFinding) -> str:
     """Return the colour of the section that a row's step belongs to; dark for a whole network."""
-    name = row.name.removeprefix(WITHOUT)
-    return next((colour for colour, names in SECTIONS.values() if name in names), INK)
+    return next((colour for colour, steps in SECTIONS.values() if row.result.row.step in steps), INK)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ not needed, so a sweep that was committed without them reads the same.
 """
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,9 @@ from convnext.files import read_json
 from convnext.folder import RECIPE, SUMMARY
 from convnext.lab.rows import Row
 from convnext.lab.status import RunState, is_done, state_of
-from convnext.lab.sweep import FAILURES, Sweep, read_sweep, run_folder
+from convnext.lab.sweep import FAILURES, FREE_LEAVES, Sweep, read_sweep, run_folder
 from convnext.recipe import Recipe, diff
-from convnext.run import FREE_LEAVES
 from convnext.setting import shown
-from convnext.spec import NetSpec
 from convnext.train.journal import Journal
 from convnext.train.loop import LOG
 
@@ -142,8 +140,7 @@ def read_results(folder: Path) -> Results:
     classes = next((run.pictures.classes for those in runs.values() for run in those), None)
     rows = []
     for row in sweep.rows:
-        spec = _as_trained(sweep, row, classes)
-        cost = total_cost(spec, sweep.recipe(row).data.size)
+        cost = sweep.cost(row, classes)
         as_paper = total_cost(row.spec, PAPERS_SIZE).gmacs
         rows.append(
             RowResult(row=row, gmacs=cost.gmacs, gmacs_as_paper=as_paper, params=cost.params, runs=runs[row.name])
@@ -204,7 +201,7 @@ def _require_same(place: Path, sweep: Sweep, row: Row, seed: int, summary: Mappi
         "split_seed": sweep.split_seed,
         "epochs": recipe.schedule.epochs,
         "size": recipe.data.size,
-        "params": total_cost(_as_trained(sweep, row, summary["classes"]), recipe.data.size).params,
+        "params": sweep.cost(row, summary["classes"]).params,
     }
     for name, value in asked.items():
         if summary[name] != value:
@@ -218,22 +215,13 @@ def _require_same(place: Path, sweep: Sweep, row: Row, seed: int, summary: Mappi
     except UserError as error:
         raise UserError(f"{path} is no recipe of this version ({error}); put it back from a copy") from None
     for leaf, (found, value) in diff(trained_by, recipe).items():
-        if not leaf.startswith(_OWN_LEAVES):
+        if leaf not in _OWN_LEAVES:
             raise _other_run(path, leaf, shown(found), shown(value))
 
 
 def _other_run(path: Path, name: str, found: object, asked: object) -> UserError:
     return UserError(
         f"{path} is of another run than its place says: {name} is {found}, not {asked}; move its folder away"
-    )
-
-
-def _as_trained(sweep: Sweep, row: Row, classes: int | None) -> NetSpec:
-    start = sweep.recipe(row).regularise.layer_scale
-    return replace(
-        row.spec,
-        num_classes=row.spec.num_classes if classes is None else classes,
-        layer_scale=row.spec.layer_scale if start is None else start,
     )
 
 

@@ -5,12 +5,23 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from convnext.errors import UserError, nearest
-from convnext.roadmap import STEPS, Published, Regime, decisions, diff, leave_one_out, reorder, spec_at, step_named
+from convnext.roadmap import (
+    STEPS,
+    Published,
+    Regime,
+    Step,
+    decisions,
+    diff,
+    leave_one_out,
+    reorder,
+    spec_at,
+    step_named,
+)
 from convnext.spec import NetSpec
 
 Kind = Literal["walk", "leave-one-out", "order"]
 RecipeName = Literal["modern", "classic"]
-WHOLE = "convnext"
+WHOLE, WITHOUT = "convnext", "without_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +29,7 @@ class Row:
     """One network of an experiment.
 
     name     of its folder: the step's, or `without_STEP`
+    step     of the roadmap that it takes or leaves out; None for a whole network
     recipe   "classic" for the first row of Figure 2, "modern" for the rest
     adopted  whether the paper kept the step
     before   the row that this one is compared with: the last kept one before it, or the whole ConvNeXt where one
@@ -26,6 +38,7 @@ class Row:
     """
 
     name: str
+    step: str | None
     title: str
     spec: NetSpec
     recipe: RecipeName = "modern"
@@ -43,10 +56,11 @@ class Row:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Row":
-        """Rebuild what `to_dict` returned."""
-        paper = values["paper"]
+        """Rebuild what `to_dict` returned; older versions kept no step, which the name tells too."""
+        paper, name = values["paper"], values["name"]
         return cls(
             **{
+                "step": None if name == WHOLE else name.removeprefix(WITHOUT),
                 **values,
                 "spec": NetSpec.from_dict(values["spec"]),
                 "paper": None if paper is None else Published(**paper),
@@ -62,6 +76,7 @@ def walk_rows(regime: Regime) -> tuple[Row, ...]:
         rows.append(
             Row(
                 name=step.name,
+                step=step.name,
                 title=step.title,
                 spec=spec_at(step.name, regime),
                 recipe="classic" if step is STEPS[0] else "modern",
@@ -77,16 +92,17 @@ def walk_rows(regime: Regime) -> tuple[Row, ...]:
 def leave_one_out_rows(regime: Regime) -> tuple[Row, ...]:
     """Return ConvNeXt and, for each decision of the roadmap, ConvNeXt without it; the recipe is one of them."""
     whole = spec_at(STEPS[-1].name, regime)
-    rows = [Row(name=WHOLE, title="ConvNeXt", spec=whole)]
-    modern = STEPS[1]
-    rows.append(
-        Row(name=f"without_{modern.name}", title=f"without {modern.title}", spec=whole, recipe="classic", before=WHOLE)
-    )
-    for step in decisions(regime):
-        spec = leave_one_out(step.name, regime)
-        title = f"without {step.title.removesuffix(' = ConvNeXt')}"
-        rows.append(Row(name=f"without_{step.name}", title=title, spec=spec, before=WHOLE))
+    rows = [
+        Row(name=WHOLE, step=None, title="ConvNeXt", spec=whole),
+        replace(_without(STEPS[1], whole), recipe="classic"),
+        *(_without(step, leave_one_out(step.name, regime)) for step in decisions(regime)),
+    ]
     return _with_paper(rows, regime)
+
+
+def _without(step: Step, spec: NetSpec) -> Row:
+    title = f"without {step.title.removesuffix(' = ConvNeXt')}"
+    return Row(name=f"{WITHOUT}{step.name}", step=step.name, title=title, spec=spec, before=WHOLE)
 
 
 def order_rows(names: Sequence[str], regime: Regime) -> tuple[Row, ...]:
@@ -98,11 +114,12 @@ def order_rows(names: Sequence[str], regime: Regime) -> tuple[Row, ...]:
     if not names:
         raise UserError(f"an order names at least one decision: {', '.join(step.name for step in decisions(regime))}")
     rest = [step.name for step in decisions(regime) if step.name not in names]
-    order = [*names, *rest]
-    start = step_named("modern_recipe")
-    rows = [Row(name=start.name, title=start.title, spec=regime.start)]
-    for name, spec in zip(order, reorder(order, regime), strict=True):
-        rows.append(Row(name=name, title=step_named(name).title, spec=spec, before=rows[-1].name))
+    way = [STEPS[1].name, *names, *rest]
+    specs = [regime.start, *reorder(way[1:], regime)]
+    rows = [
+        Row(name=name, step=name, title=step_named(name).title, spec=spec, before=before)
+        for name, spec, before in zip(way, specs, [None, *way[:-1]], strict=True)
+    ]
     return _with_paper(rows, regime)
 
 

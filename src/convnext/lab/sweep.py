@@ -5,7 +5,6 @@ run failed. There is nothing else, so a sweep that several machines divided is m
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import convnext
-from convnext.cost import total_cost
+from convnext.cost import Cost, total_cost
 from convnext.errors import UserError
-from convnext.files import write_json
+from convnext.files import read_json, write_json
 from convnext.lab.rows import Kind, Row
 from convnext.machine import commit
 from convnext.plan import RunPlan
@@ -84,23 +83,45 @@ class Sweep:
             raise UserError("a sweep trains at least one row with one seed, got none")
         for row in self.rows:
             # Pictures too small for a network are a mistake before anything is written.
-            total_cost(row.spec, self.recipe(row).data.size)
+            self.cost(row)
 
     def runs(self) -> list[tuple[Row, int]]:
         """Return every run, the first seed of all rows before the second of any, so that a part is a whole."""
+        return [run for turn in self._turns() for run in turn]
+
+    def _turns(self) -> list[list[tuple[Row, int]]]:
+        """Return the first seed of every row, then the second of those that have one, and so on."""
         most = max(len(seeds) for seeds in self.seeds.values())
-        return [
-            (row, self.seeds[row.name][number])
-            for number in range(most)
-            for row in self.rows
-            if number < len(self.seeds[row.name])
-        ]
+        seeds = [(row, self.seeds[row.name]) for row in self.rows]
+        return [[(row, own[number]) for row, own in seeds if number < len(own)] for number in range(most)]
 
     def share(self, number: int, count: int) -> list[tuple[Row, int]]:
-        """Return the runs of share `number` (from 1) of `count`; UserError for a share that is not there."""
+        """Return the runs of share `number` (from 1) of `count`; UserError for a share that is not there.
+
+        Runs are dealt by what they cost: of the first seeds the dearest row first, each to the share with the least
+        work so far, then of the second seeds; so another seed moves no run that was dealt before.
+        """
         if not 1 <= number <= count:
             raise UserError(f"a shard is written i/n with i from 1 to n, got {number}/{count}")
-        return self.runs()[number - 1 :: count]
+        # All runs see the same pictures equally often.
+        work = {row.name: self.cost(row).macs for row in self.rows}
+        loads, mine = [0] * count, []
+        for turn in self._turns():
+            taken = set()
+            for name in sorted((row.name for row, _ in turn), key=work.__getitem__, reverse=True):
+                least = loads.index(min(loads))
+                loads[least] += work[name]
+                if least == number - 1:
+                    taken.add(name)
+            mine += [(row, seed) for row, seed in turn if row.name in taken]
+        return mine
+
+    def cost(self, row: Row, classes: int | None = None) -> Cost:
+        """Return what the network of a row costs as it is trained, with a head for that many classes or the row's."""
+        recipe = self.recipe(row)
+        scale = row.spec.layer_scale if recipe.regularise.layer_scale is None else recipe.regularise.layer_scale
+        spec = replace(row.spec, num_classes=classes or row.spec.num_classes, layer_scale=scale)
+        return total_cost(spec, recipe.data.size)
 
     def recipe(self, row: Row) -> Recipe:
         """Return the recipe that a row is trained by."""
@@ -215,10 +236,10 @@ def read_sweep(folder: Path) -> Sweep:
     if not is_sweep(folder):
         raise UserError(f"{folder} holds no {SWEEP}; convnext roadmap train DATA --out {folder} begins a sweep there")
     try:
-        return Sweep.from_dict(json.loads((folder / SWEEP).read_text(encoding="utf-8")))
+        return Sweep.from_dict(read_json(folder / SWEEP))
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / SWEEP} cannot be read ({error}); put it back from a copy") from None
 
 

@@ -9,7 +9,6 @@ from convnext.lab.rows import Row
 from convnext.lab.statistics import Difference, Spread, Verdict
 from convnext.roadmap import changes_text, step_named
 
-WITHOUT = "without_"
 # Below this the price of a row is not worth a sentence.
 DEAR = 1.25
 # p-values below this are printed as less than it.
@@ -92,7 +91,7 @@ def change_text(row: Row, before: Row | None) -> str:
 
 def reason_text(row: Row) -> str:
     """Return why the roadmap takes the step of a row, as `convnext.roadmap` puts it; "" for a whole network."""
-    return "" if row.name == "convnext" else step_named(row.name.removeprefix(WITHOUT)).reason
+    return "" if row.step is None else step_named(row.step).reason
 
 
 def finding(analysis: Analysis) -> list[str]:

@@ -30,7 +30,10 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            # Known before it is replaced: a signal may come between any two lines.
+            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            for number in SIGNALS:
+                signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -55,6 +58,6 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        for number, handler in list(self._before.items()):
             signal.signal(number, handler)
         self._before = {}
