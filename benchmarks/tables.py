@@ -18,6 +18,7 @@ from convnext.lab.results import read_results
 from convnext.lab.wording import difference_text, signed, spread_text
 from convnext.models import MODELS
 from convnext.recipes import NAMED, RECIPES, sources_of
+from convnext.reference import PAPER_ROWS, PaperRow
 from convnext.roadmap import STEPS, spec_at
 from convnext.setting import shown
 from convnext.train.optim import decay_layers
@@ -268,6 +269,21 @@ def roadmap_rates_table() -> str:
     return markdown(["learning rate", "`modern_recipe`, seed 0", "`separate_downsampling`, seed 0"], rows)
 
 
+def printed_otherwise_table() -> str:
+    """Return the rows of Tables 1 and 2 whose printed cost counting does not give, with the reason."""
+    rows = []
+    for row in PAPER_ROWS:
+        if row.counted_params_millions is not None:
+            rows.append(_otherwise(row, "M params", f"{row.params_millions:g}", f"{row.counted_params_millions:.1f}"))
+        if row.counted_gmacs is not None:
+            rows.append(_otherwise(row, "GMACs", f"{row.gmacs:.1f}", f"{row.counted_gmacs:.2f}"))
+    return markdown(["table", "model", "size", "", "printed", "counted", "why"], rows)
+
+
+def _otherwise(row: PaperRow, what: str, printed: str, counted: str) -> list[str]:
+    return [row.table, f"`{row.model}`", str(row.size), what, printed, counted, row.reason]
+
+
 def plus_minus(value: dict[str, float | None]) -> str:
     """Return a mean with its deviation, where there is one."""
     return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
@@ -285,6 +301,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "roadmap-measured": roadmap_measured_table,
     "roadmap-rates": roadmap_rates_table,
     "roadmap-without": roadmap_without_table,
+    "printed-otherwise": printed_otherwise_table,
 }
 
 

@@ -94,6 +94,20 @@ def test_a_run_leaves_all_that_it_promises(pictures: str, tmp_path: Path) -> Non
     assert Recipe.from_dict(json.loads((result.folder / "recipe.json").read_text())) == tiny_recipe()
 
 
+def test_the_summary_names_the_commit_that_trained(
+    pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    # The checkout moves on while a run trains.
+    monkeypatch.setattr("convnext.run.commit", lambda: "after" if (folder / "log.jsonl").exists() else "before")
+    result = train(pictures, folder)
+    assert result.summary is not None and result.summary["commit"] == "before"
+    monkeypatch.setattr("convnext.run.commit", lambda: None)
+    (folder / "summary.json").unlink()
+    again = resume_run(folder)
+    assert again.summary is not None and again.summary["commit"] is None
+
+
 def test_the_summary_says_what_the_best_file_scores(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
     epochs = [row for row in Journal(finished / "log.jsonl").rows() if row["kind"] == "epoch"]

@@ -5,14 +5,11 @@ Parameters carry the names that people's files use: the official ConvNeXt names 
 torchvision's ResNet names (`conv1.weight`, `layer3.5.bn2.bias`) where a stage strides inside its first block.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from convnext import layout as plan
-from convnext.errors import UserError
+from convnext.classifier import Classifier, require_drop_path
 from convnext.layers import LayerFactory, StochasticDepth, init_weights
 from convnext.spec import NetSpec
 
@@ -64,7 +61,7 @@ class ScaledBlock(Block):
         return self.gamma * super().branch(x)
 
 
-class Network(nn.Module):
+class Network(Classifier):
     """The network of a spec; maps pictures (N, C, H, W) to logits (N, num_classes).
 
     drop_path   chance that the last block's branch is dropped for a sample in training; grows linearly from 0 over all
@@ -74,12 +71,11 @@ class Network(nn.Module):
     Raises UserError for a drop_path outside [0, 1).
     """
 
+    spec: NetSpec
+
     def __init__(self, spec: NetSpec, *, drop_path: float = 0.0, head_scale: float = 1.0) -> None:
         super().__init__()
-        if not 0 <= drop_path < 1:
-            raise UserError(f"drop_path must be at least 0 and below 1, got {drop_path}; the paper uses 0 to 0.95")
-        if head_scale <= 0:
-            raise UserError(f"head_scale must be above 0, got {head_scale}; 1 leaves the head as it is")
+        require_drop_path(drop_path)
         self.spec = spec
         self.drop_path = drop_path
         net = plan.layout(spec)
@@ -96,10 +92,14 @@ class Network(nn.Module):
             self.path = (("stem", "blocks"),)
         self.pool = make.mean_pool()
         self.norm = make.pooled_norm(net.out_channels) if net.head_norm else nn.Identity()
-        self.head_name = "fc" if spec.transitions == "in_block" else "head"
         self.add_module(self.head_name, nn.Linear(net.out_channels, net.num_classes))
         init_weights(self, "truncated_normal" if make.nhwc else "he")
-        self._scale_head(head_scale)
+        self.scale_head(head_scale)
+
+    @property
+    def head_name(self) -> str:
+        """Where the head stands among the modules: as torchvision's ResNet or the official ConvNeXt has it."""
+        return "fc" if self.spec.transitions == "in_block" else "head"
 
     def _add_resnet(
         self, net: plan.Layout, make: LayerFactory, blocks: list[nn.Sequential]
@@ -138,13 +138,6 @@ class Network(nn.Module):
         stages = plan.layout(self.spec).stages
         return tuple((self.spec.stem_stride * 2**index, stage.out_channels) for index, stage in enumerate(stages))
 
-    @property
-    def classifier(self) -> nn.Linear:
-        """The head, whatever its name."""
-        head = self.get_submodule(self.head_name)
-        assert isinstance(head, nn.Linear)
-        return head
-
     def features(self, images: Tensor) -> list[Tensor]:
         """Map pictures (N, C, H, W) to the output of each stage (N, C_i, H_i, W_i), strides 4, 8, 16, 32."""
         x = self.enter(images)
@@ -163,30 +156,6 @@ class Network(nn.Module):
                 x = self.get_submodule(name)(x)
         logits: Tensor = self.get_submodule(self.head_name)(self.norm(self.pool(x)))
         return logits
-
-    def reset_head(self, num_classes: int, *, head_scale: float = 1.0) -> None:
-        """Replace the head by a fresh one for `num_classes`, on the same device and in the same precision."""
-        old = self.classifier
-        self.spec = replace(self.spec, num_classes=num_classes)
-        head = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-        init_weights(head, "truncated_normal")
-        self.add_module(self.head_name, head)
-        self._scale_head(head_scale)
-
-    def pick_classes(self, rows: Sequence[int]) -> None:
-        """Replace the head by these rows of it, in this order: the same scores, for these classes only."""
-        old = self.classifier
-        self.spec = replace(self.spec, num_classes=len(rows))
-        head = nn.Linear(old.in_features, len(rows), device=old.weight.device, dtype=old.weight.dtype)
-        with torch.no_grad():
-            head.weight.copy_(old.weight[list(rows)])
-            head.bias.copy_(old.bias[list(rows)])
-        self.add_module(self.head_name, head)
-
-    def _scale_head(self, factor: float) -> None:
-        with torch.no_grad():
-            self.classifier.weight.mul_(factor)
-            self.classifier.bias.mul_(factor)
 
 
 def _conv_norm(conv: plan.Conv, make: LayerFactory) -> nn.Sequential:

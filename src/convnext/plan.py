@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from convnext.classifier import Classifier
 from convnext.data.sources import lasting
 from convnext.errors import UserError
 from convnext.models import model_name
-from convnext.network import Network
+from convnext.peer_spec import Spec
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
-from convnext.spec import NetSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +32,7 @@ class RunPlan:
     """
 
     data: str
-    model: str | NetSpec | Network
+    model: str | Spec | Classifier
     recipe: Recipe
     seed: int = 0
     split_seed: int = 0
@@ -56,7 +56,7 @@ class RunPlan:
             return self.name
         if isinstance(self.model, str):
             return self.model
-        return model_name(self.model.spec if isinstance(self.model, Network) else self.model) or "network"
+        return model_name(self.model.spec if isinstance(self.model, Classifier) else self.model) or "network"
 
 
 @dataclass(frozen=True, kw_only=True)

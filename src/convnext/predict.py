@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convnext.classifier import Classifier
 from convnext.data.augment import eval_picture
 from convnext.data.pictures import PICTURE_ENDINGS, PictureError, read_picture
 from convnext.data.tree import visible
 from convnext.errors import UserError
-from convnext.network import Network
 from convnext.preprocess import Preprocess
 from convnext.tasks.classify import normalise
 
@@ -71,7 +71,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 
 def predict_pictures(
-    model: Network,
+    model: Classifier,
     paths: Sequence[Path],
     *,
     preprocess: Preprocess,
@@ -111,7 +111,7 @@ def _read(path: Path, preprocess: Preprocess, channels: int) -> "np.ndarray[tupl
         return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
-def _probabilities(model: Network, pixels: Sequence[np.ndarray], preprocess: Preprocess) -> Tensor:
+def _probabilities(model: Classifier, pixels: Sequence[np.ndarray], preprocess: Preprocess) -> Tensor:
     device = next(model.parameters()).device
     images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(device)
     with torch.inference_mode():

@@ -1,12 +1,13 @@
 """The recipes by name, for each model, every value beside its source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from convnext import paper_recipes as paper
 from convnext.errors import UserError, nearest
 from convnext.paper_recipes import Settings, Sourced
+from convnext.peer_spec import PEERS, peer_named
 from convnext.recipe import Recipe, leaves
 from convnext.roadmap import regime_named, step_named
 from convnext.setting import shown
@@ -215,13 +216,18 @@ _KIN_OF_MODEL: Mapping[str, str] = {
     "resnet50": "resnet50",
     "resnet200": "resnet200",
 }
+# What stands in the short name of a peer; the first that does counts.
+_KIN_OF_PEERS = (("small", "small"), ("base", "base"), ("xlarge", "xlarge"), ("large", "large"))
 
 
 def kin_of(model: str) -> str:
     """Return which models share their values with this one, a registered name or a row of the roadmap REGIME:STEP.
 
+    Networks of other libraries have those of ConvNeXt-T, or of the ConvNeXt that the paper compares them with.
     UserError offers near names for an unknown one.
     """
+    if peer_named(model) is not None:
+        return next((kin for ending, kin in _KIN_OF_PEERS if ending in model), "tiny") if model in PEERS else "tiny"
     regime, colon, step = model.partition(":")
     if colon:
         regime_named(regime)
@@ -248,7 +254,19 @@ def sources_of(name: str, model: str | None) -> Settings:
     model  a registered name or a row REGIME:STEP; None takes the model that the recipe is shown for
     """
     entry = named(name)
-    return entry.by_kin[kin_of(model or entry.model)]
+    kin = kin_of(model or entry.model)
+    settings = entry.by_kin[kin]
+    if model is None or peer_named(model) is None:
+        return settings
+    borrowed = f"the value of convnext_{kin}; the paper trains no {model}"
+    return {
+        leaf: replace(one, differs=borrowed) if _depends_on_model(entry, leaf) else one
+        for leaf, one in settings.items()
+    }
+
+
+def _depends_on_model(entry: NamedRecipe, leaf: str) -> bool:
+    return any(other[leaf].value != entry.by_kin["tiny"][leaf].value for other in entry.by_kin.values())
 
 
 def source_of(name: str, model: str | None, leaf: str) -> Sourced:

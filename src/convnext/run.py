@@ -15,20 +15,20 @@ from typing import Any
 
 import torch
 
-from convnext.cost import total_cost
+from convnext.classifier import Classifier
 from convnext.data.augment import keep_labels_true
 from convnext.data.loader import Share
 from convnext.data.sources import Source, open_source
 from convnext.errors import UserError
 from convnext.files import write_json
 from convnext.folder import CONFIG, RECIPE, SUMMARY, forget, new_folder, remove_partial
-from convnext.models import create_model
-from convnext.network import Network
+from convnext.machine import commit
+from convnext.models import build, create_model, require_fits
+from convnext.peer_spec import Spec, spec_from_dict
 from convnext.plan import RunConfig, RunPlan
 from convnext.plots import plot_curves
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe, diff, with_overrides
-from convnext.spec import NetSpec
 from convnext.summary import summarise
 from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
 from convnext.train.chance import private_randomness
@@ -71,7 +71,7 @@ class Prepared:
     recipe: Recipe
     source: Source
     task: ClassifyTask
-    network: Network
+    network: Classifier
     preprocess: Preprocess
     place: Place
 
@@ -91,7 +91,7 @@ def train_run(
     source = _open(config, plan.recipe, world, reporter)
     with world.together():
         recipe, changed = fitted_recipe(
-            plan.recipe, len(source.train), processes=world.size, pretrained=isinstance(plan.model, Network)
+            plan.recipe, len(source.train), processes=world.size, pretrained=isinstance(plan.model, Classifier)
         )
         if changed is not None:
             reporter.note(changed)
@@ -100,7 +100,7 @@ def train_run(
     with world.together():
         folder = new_folder(out, config.model) if world.first else Path()
     folder = world.of_first(folder)
-    if isinstance(plan.model, Network) and plan.model.spec.num_classes != len(source.classes):
+    if isinstance(plan.model, Classifier) and plan.model.spec.num_classes != len(source.classes):
         reporter.note(f"head replaced: {plan.model.spec.num_classes} -> {len(source.classes)} classes")
     with _held(folder, world, reporter):
         try:
@@ -151,10 +151,10 @@ def _go_on(folder: Path, device: str | None, settings: Sequence[str], reporter: 
     source = _open(config, recipe, world, reporter)
     with world.together():
         _require_same(folder, checkpoint.description["source"], _describe(source))
-        spec = NetSpec.from_dict(checkpoint.description["spec"])
+        spec = spec_from_dict(checkpoint.description["spec"])
         # The checkpoint's weights take the place of the fresh ones.
         with private_randomness(torch.device("cpu")):
-            network = Network(spec, drop_path=recipe.regularise.drop_path)
+            network = build(spec, drop_path=recipe.regularise.drop_path)
         preprocess = Preprocess.from_dict(checkpoint.description["preprocess"])
         prepared = prepare(config, recipe, source, network, preprocess, world)
     _note_other_shares(checkpoint, prepared, reporter)
@@ -179,6 +179,8 @@ def _held(folder: Path, world: World, reporter: Reporter) -> Iterator[None]:
 
 def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, reporter: Reporter) -> RunResult:
     world = run.place.world
+    # Now, for while it trains the checkout may move on.
+    code = commit()
     with world.together():
         if world.first:
             write_json(folder / RECIPE, run.recipe.to_dict())
@@ -202,7 +204,7 @@ def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, repor
             if progress.history and world.first:
                 plot_curves(folder / "curves.png", progress.history, target=run.task.target)
             if finished:
-                return _sum_up(folder, run, trainer, reporter)
+                return _sum_up(folder, run, trainer, reporter, code)
         except KeyboardInterrupt:
             if finished:
                 message = f"stopped while summing up, with all steps done and saved; sum it up with: {go_on}"
@@ -214,7 +216,7 @@ def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, repor
     return RunResult(folder=folder, finished=False, summary=None, message=message)
 
 
-def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: Reporter) -> RunResult:
+def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: Reporter, code: str | None) -> RunResult:
     """Score the best weights of a finished training, write what is to be seen of it and say how it ended."""
     world = run.place.world
     summary = summarise(
@@ -224,6 +226,7 @@ def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: R
         spec=run.network.spec,
         config=asdict(run.config),
         progress=trainer.progress,
+        code=code,
         warn=reporter.warn,
     )
     if world.first:
@@ -314,7 +317,7 @@ def _open(config: RunConfig, recipe: Recipe, world: World, reporter: Reporter) -
 
 
 def prepare(
-    config: RunConfig, recipe: Recipe, source: Source, network: Network, given: Preprocess | None, world: World
+    config: RunConfig, recipe: Recipe, source: Source, network: Classifier, given: Preprocess | None, world: World
 ) -> Prepared:
     """Put a run together from a recipe with a batch that the data can fill, and write nothing.
 
@@ -343,7 +346,7 @@ def prepare(
         assert built is network, "classification trains the network itself"
     require_trackers(config.track)
     # A picture too small for the network is a mistake before anything is written, too.
-    total_cost(network.spec, recipe.data.size)
+    require_fits(network.spec, recipe.data.size)
     # Asking for the batches now makes a batch larger than the data a mistake before anything is written.
     task.train_batches()
     task.val_batches()
@@ -352,13 +355,13 @@ def prepare(
     )
 
 
-def fresh_network(model: str | NetSpec | Network, recipe: Recipe, num_classes: int, seed: int) -> Network:
+def fresh_network(model: str | Spec | Classifier, recipe: Recipe, num_classes: int, seed: int) -> Classifier:
     """Return the network that a run begins with: fresh from the seed, or a copy of the given one."""
     part = recipe.regularise
-    if isinstance(model, Network):
+    if isinstance(model, Classifier):
         # A copy, so that the caller's network is not trained under their hands.
         with private_randomness(torch.device("cpu")):
-            network = Network(model.spec, drop_path=part.drop_path)
+            network = build(model.spec, drop_path=part.drop_path)
         network.load_state_dict(model.state_dict())
         return network
     with private_randomness(torch.device("cpu")):
@@ -366,6 +369,7 @@ def fresh_network(model: str | NetSpec | Network, recipe: Recipe, num_classes: i
         return create_model(
             model,
             num_classes=num_classes,
+            size=recipe.data.size,
             drop_path=part.drop_path,
             layer_scale=... if part.layer_scale is None else part.layer_scale,
             head_scale=part.head_scale,

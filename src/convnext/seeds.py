@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from convnext.classifier import Classifier
 from convnext.errors import UserError
 from convnext.files import read_tensors, write_json, write_tensors
 from convnext.folder import forget, new_folder, remove_partial
-from convnext.network import Network
+from convnext.models import build
+from convnext.peer_spec import Spec, spec_from_dict
 from convnext.plan import RunConfig, RunPlan
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
 from convnext.run import RunResult, is_run, resume_run, train_run
-from convnext.spec import NetSpec
 from convnext.train.distributed import ALONE, World
 from convnext.train.progress import Reporter, SilentReporter
 
@@ -50,9 +51,10 @@ def train_seeds(
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"seeds must be different numbers, at least one, got {list(seeds)}")
     model = plan.model
+    spec = model.spec if isinstance(model, Classifier) else model
     asked = {
         "config": asdict(RunConfig.of(plan)),
-        "model": model if isinstance(model, str) else (model.spec if isinstance(model, Network) else model).to_dict(),
+        "model": spec if isinstance(spec, str) else spec.to_dict(),
         "recipe": plan.recipe.to_dict(),
         "seeds": list(seeds),
         "preprocess": None if plan.preprocess is None else plan.preprocess.to_dict(),
@@ -60,7 +62,7 @@ def train_seeds(
     with world.together():
         folder = new_folder(out, plan.title) if world.first else Path()
         if world.first:
-            if isinstance(model, Network):
+            if isinstance(model, Classifier):
                 write_tensors(folder / START, model.state_dict(), {"spec": model.spec.to_dict()})
             write_json(folder / SEEDS, {"asked": asked, "runs": []})
     return _carry_on(world.of_first(folder), asked, reporter, world)
@@ -136,13 +138,13 @@ def _plan(folder: Path, asked: Mapping[str, Any], seed: int) -> RunPlan:
     )
 
 
-def _model(folder: Path, asked: str | Mapping[str, Any]) -> str | NetSpec | Network:
+def _model(folder: Path, asked: str | Mapping[str, Any]) -> str | Spec | Classifier:
     if isinstance(asked, str):
         return asked
-    spec = NetSpec.from_dict(asked)
+    spec = spec_from_dict(asked)
     if not (folder / START).exists():
         return spec
-    network = Network(spec)
+    network = build(spec)
     network.load_state_dict(read_tensors(folder / START)[0])
     return network
 

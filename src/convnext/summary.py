@@ -16,12 +16,12 @@ import torchvision
 from numpy.typing import NDArray
 
 import convnext
-from convnext.cost import total_cost
 from convnext.data.augment import keep_labels_true
 from convnext.files import DamagedFile, write_text
 from convnext.labels import readable
+from convnext.models import model_cost
+from convnext.peer_spec import Spec
 from convnext.plots import plot_confusion, plot_guesses
-from convnext.spec import NetSpec
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, sample_guesses
 from convnext.train.checkpoint import BEST, Best, FileCheckpoint, Progress, read_checkpoint
 from convnext.train.engine import Engine
@@ -39,15 +39,17 @@ def summarise(
     task: ClassifyTask,
     engine: Engine[Any, Any],
     *,
-    spec: NetSpec,
+    spec: Spec,
     config: Mapping[str, Any],
     progress: Progress,
+    code: str | None,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """Score the best weights as they lie in best.safetensors, draw their pictures and return the summary.
 
     Of several processes all call this, and the first one writes. Afterwards the engine's model holds these weights.
-    `warn` hears when the file is damaged; the last weights are then scored.
+    `warn` hears when the file is damaged; the last weights are then scored. `code` is the commit that trained, None
+    outside a checkout.
     """
     best = _load_best(folder, engine, progress, task.target, warn)
     network, weights, place = engine.model, best.weights, engine.place
@@ -67,7 +69,7 @@ def summarise(
             names = [readable(name) for name in classes]
             plot_confusion(folder / "confusion.png", confusion.numpy(), names, title=title)
     last = progress.history[-1]
-    cost = total_cost(spec, task.recipe.data.size)
+    cost = model_cost(spec, task.recipe.data.size)
     return {
         **{name: config[name] for name in ("model", "data", "seed", "split_seed")},
         "recipe": task.recipe.name,
@@ -94,6 +96,7 @@ def summarise(
         "processes": place.world.size,
         "machine": machine(place.device),
         "versions": versions(),
+        "commit": code,
     }
 
 

@@ -86,6 +86,7 @@ def _plan_rows(plan: "Plan") -> list[list[str]]:
         else f"{numbers.ema_decay:.6g}, over {numbers.ema_steps:,.0f} steps"
     )
     sides = ", ".join(map(str, numbers.stage_sides_px))
+    maps = f"; maps of {sides}" if sides else ""
     return [
         [
             "batch",
@@ -100,7 +101,7 @@ def _plan_rows(plan: "Plan") -> list[list[str]]:
         ["learning rate", f"up to {numbers.lr:g}, {usual} what is usual at this batch"],
         ["average (EMA)", average],
         ["network", f"{millions(numbers.params)} parameters, {numbers.gmacs:.3g} GMACs a picture"],
-        ["pictures", f"{numbers.size} pixels (their own: {plan.facts.median_side_px}); maps of {sides}"],
+        ["pictures", f"{numbers.size} pixels (their own: {plan.facts.median_side_px}){maps}"],
     ]
 
 

@@ -8,11 +8,11 @@ from convnext.cli.console import note
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
-    from convnext.network import Network
+    from convnext.classifier import Classifier
+    from convnext.peer_spec import Spec
     from convnext.plan import RunPlan
     from convnext.preprocess import Preprocess
     from convnext.recipe import Recipe
-    from convnext.spec import NetSpec
     from convnext.weights import Loaded
     from convnext.weights.statedict import WeightsChoice
 
@@ -43,7 +43,7 @@ def make_plan(
     name = model or (MODEL if weights is None else _model_in(weights))
     chosen = _recipe(recipe, name, epochs, size, recipe_settings, pretrained=weights is not None)
     preprocess: Preprocess | None = None
-    network: NetSpec | Network | str
+    network: Spec | Classifier | str
     if weights is None:
         network = _fresh(model or MODEL, model_settings)
     else:
@@ -102,11 +102,15 @@ def _model_in(weights: str) -> str | None:
     return model_name(read_model(weights, num_classes=2).network.spec)
 
 
-def _fresh(model: str, settings: dict[str, Any]) -> "NetSpec | str":
+def _fresh(model: str, settings: dict[str, Any]) -> "Spec | str":
     """Return the name or the spec of a network to train from scratch."""
-    from convnext.models import model_spec, with_model_settings
+    from convnext.models import any_spec, with_model_settings
+    from convnext.peer_spec import PeerSpec, with_options
 
-    return with_model_settings(model_spec(model), settings) if settings else model
+    if not settings:
+        return model
+    spec = any_spec(model)
+    return with_options(spec, settings) if isinstance(spec, PeerSpec) else with_model_settings(spec, settings)
 
 
 def _loaded(
@@ -118,7 +122,7 @@ def _loaded(
     seed: int,
     *,
     quiet: bool,
-) -> "tuple[Network, Preprocess]":
+) -> "tuple[Classifier, Preprocess]":
     """Return a network with given weights and a head for the data's classes, and its preprocessing."""
     import torch
 

@@ -135,15 +135,17 @@ def _groups(recipe: "Recipe", model: str, num_classes: int) -> list[dict[str, An
 
 def _by_rule(recipe: "Recipe", model: str) -> dict[str, str]:
     """Return what stands behind the settings that leave a value to a rule or to the model."""
-    from convnext.models import model_spec
+    from convnext.models import any_spec
     from convnext.preprocess import Preprocess
+    from convnext.spec import NetSpec
 
     found: dict[str, str] = {}
     if recipe.evaluate.crop is None:
         rule = Preprocess.for_size(recipe.data.size)
         found["evaluate.crop"] = f"{rule.crop:g}, by the size" if rule.resize == "short_side" else "squash, by the size"
     if recipe.regularise.layer_scale is None:
-        start = model_spec(model).layer_scale
+        spec = any_spec(model)
+        start = spec.layer_scale if isinstance(spec, NetSpec) else None
         found["regularise.layer_scale"] = f"{'none' if start is None else f'{start:g}'}, the model's"
     return found
 

@@ -7,9 +7,11 @@ import typer
 from convnext.cli.console import millions, note, print_json, print_table
 from convnext.cli.options import Json
 from convnext.cost import Cost, stage_costs, total_cost
-from convnext.models import MODELS, model_spec
-from convnext.reference import published
+from convnext.models import MODELS, any_spec, model_cost
+from convnext.peer_spec import PEERS
+from convnext.reference import paper_row
 from convnext.roadmap import REGIMES, STEPS, Step, changes_text, diff, regime_named, spec_at
+from convnext.spec import NetSpec
 
 Size = Annotated[int, typer.Option(min=1, help="Side of the square picture, in pixels.")]
 
@@ -19,6 +21,7 @@ def models(json: Json = False) -> None:
     rows: list[dict[str, Any]] = []
     for entry in MODELS.values():
         counted = total_cost(entry.spec, entry.input_size)
+        paper = paper_row(entry.name, entry.input_size)
         rows.append(
             {
                 "name": entry.name,
@@ -26,7 +29,7 @@ def models(json: Json = False) -> None:
                 "gmacs": counted.gmacs,
                 "activations": counted.activations,
                 "input_size": entry.input_size,
-                "paper_top1": published(entry.name, "top1", entry.input_size),
+                "paper_top1": None if paper is None else paper.top1,
             }
         )
     if json:
@@ -48,6 +51,8 @@ def models(json: Json = False) -> None:
     )
     note("Paper top-1: trained on ImageNet-1K alone at 224 pixels (Tables 1 and 2).")
     note("Every roadmap row is a model too, as REGIME:STEP (resnet50:depthwise, quarter:kernel_7).")
+    note(f"The paper's other systems, through timm: {', '.join(PEERS)}.")
+    note("So is any other network of timm or torchvision: timm:NAME, torchvision:NAME.")
 
 
 def cost(
@@ -55,10 +60,10 @@ def cost(
     size: Size = 224,
     json: Json = False,
 ) -> None:
-    """Count parameters, multiply-adds and activations of a model, stage by stage."""
-    spec = model_spec(model)
-    parts = stage_costs(spec, size)
-    total = total_cost(spec, size)
+    """Count parameters, multiply-adds and activations of a model, stage by stage; of a peer in one sum."""
+    spec = any_spec(model)
+    parts = stage_costs(spec, size) if isinstance(spec, NetSpec) else []
+    total = model_cost(spec, size)
     if json:
         print_json({"model": model, "size": size, **_cost_row(total), "stages": [_cost_row(part) for part in parts]})
         return

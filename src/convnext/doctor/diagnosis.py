@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from convnext.classifier import Classifier
 from convnext.data.check.findings import Finding, by_level
 from convnext.data.sources import open_source
 from convnext.doctor.facts import RUNS, gather_facts
@@ -13,8 +14,8 @@ from convnext.doctor.forecast import Forecast, forecast
 from convnext.doctor.numbers import Plan, plan_of
 from convnext.doctor.outlook import outlook_findings
 from convnext.doctor.rules import training_findings
-from convnext.models import model_spec
-from convnext.network import Network
+from convnext.models import any_spec
+from convnext.peer_spec import Spec
 from convnext.plan import RunPlan
 from convnext.spec import NetSpec
 from convnext.train.device import choose_device
@@ -84,7 +85,7 @@ def examine(
     device = choose_device(run.device)
     source = open_source(run.data, seed=run.split_seed, val_fraction=run.recipe.data.val_fraction, root=run.root)
     say("looking at a few pictures")
-    pretrained = isinstance(run.model, Network)
+    pretrained = isinstance(run.model, Classifier)
     facts = gather_facts(source, device=device, processes=processes, pretrained=pretrained, folder=folder)
     plan = plan_of(run.recipe, _spec(run), facts)
     findings = findings_of(plan)
@@ -99,12 +100,12 @@ def examine(
     return Diagnosis(title=run.title, plan=plan, findings=by_level(findings), forecast=told)
 
 
-def _spec(run: RunPlan) -> NetSpec:
-    if isinstance(run.model, Network):
+def _spec(run: RunPlan) -> Spec:
+    if isinstance(run.model, Classifier):
         return run.model.spec
-    spec = model_spec(run.model) if isinstance(run.model, str) else run.model
+    spec = any_spec(run.model) if isinstance(run.model, str) else run.model
     start = run.recipe.regularise.layer_scale
-    return spec if start is None else replace(spec, layer_scale=start)
+    return replace(spec, layer_scale=start) if isinstance(spec, NetSpec) and start is not None else spec
 
 
 def _not_finite(plan: Plan, error: NotFiniteError) -> Finding:

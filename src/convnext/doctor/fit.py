@@ -12,6 +12,7 @@ from convnext.data.check.balance import balance_findings
 from convnext.data.check.findings import Finding, plural
 from convnext.data.check.oddities import passed_over_findings, unreadable_finding
 from convnext.doctor.numbers import Plan, stage_sides_px
+from convnext.spec import NetSpec
 
 FEW_FROM_SCRATCH, FEW_OF_A_CLASS = 1000, 100
 LEAST_SIDE_PX, GOOD_SIDE_PX = 1, 2
@@ -58,6 +59,8 @@ def _few_pictures(plan: Plan) -> Iterator[Finding]:
 
 def _last_stage(plan: Plan) -> Iterator[Finding]:
     numbers, spec = plan.numbers, plan.spec
+    if not isinstance(spec, NetSpec):
+        return
     last = numbers.stage_sides_px[-1]
     if last > GOOD_SIDE_PX:
         return

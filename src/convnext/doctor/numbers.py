@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from convnext.cost import total_cost
 from convnext.doctor.facts import Facts
 from convnext.layout import layout, walk
+from convnext.models import model_cost
+from convnext.peer_spec import Spec
 from convnext.recipe import Recipe
 from convnext.spec import NetSpec
 from convnext.train.distributed import pieces
@@ -65,7 +66,7 @@ class Plan:
 
     recipe: Recipe
     asked_batch: int
-    spec: NetSpec
+    spec: Spec
     facts: Facts
     numbers: Numbers
 
@@ -95,7 +96,7 @@ class Plan:
         return 3 * (self.weights_bytes + self.moments_bytes) + 2 * self.weights_bytes
 
 
-def plan_of(recipe: Recipe, spec: NetSpec, facts: Facts) -> Plan:
+def plan_of(recipe: Recipe, spec: Spec, facts: Facts) -> Plan:
     """Return the plan of a run as it would be carried out.
 
     UserError when the processes cannot share the batch, or the pictures are too small for the network.
@@ -117,12 +118,12 @@ def plan_of(recipe: Recipe, spec: NetSpec, facts: Facts) -> Plan:
     )
 
 
-def _numbers(recipe: Recipe, spec: NetSpec, facts: Facts) -> Numbers:
+def _numbers(recipe: Recipe, spec: Spec, facts: Facts) -> Numbers:
     batch = recipe.data.batch_size
     micro_batches = pieces(batch, facts.processes, recipe.engine.micro_batch)
     steps_per_epoch = facts.num_train // batch
     steps = recipe.schedule.epochs * steps_per_epoch
-    cost = total_cost(spec, recipe.data.size)
+    cost = model_cost(spec, recipe.data.size)
     return Numbers(
         batch_size=batch,
         processes=facts.processes,
@@ -141,8 +142,13 @@ def _numbers(recipe: Recipe, spec: NetSpec, facts: Facts) -> Numbers:
     )
 
 
-def stage_sides_px(spec: NetSpec, size: int) -> tuple[int, ...]:
-    """Return the side of the maps that each stage works on; UserError when nothing is left of a picture."""
+def stage_sides_px(spec: Spec, size: int) -> tuple[int, ...]:
+    """Return the side of the maps that each stage works on; of another library's network nothing is known.
+
+    UserError when nothing is left of a picture.
+    """
+    if not isinstance(spec, NetSpec):
+        return ()
     sides: dict[str, int] = {}
     for part, conv, side in walk(layout(spec), size):
         if part != "stem":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from convnext.data.check.findings import Finding, Level, plural
 from convnext.doctor.numbers import Plan
+from convnext.spec import NetSpec
 from convnext.train.causes import (
     FAR_TOO_HIGH,
     FINE_TUNING_FAR_TOO_HIGH,
@@ -229,7 +230,7 @@ def _average(plan: Plan) -> Iterator[Finding]:
 
 
 def _batch_norm(plan: Plan) -> Iterator[Finding]:
-    if plan.spec.norm != "batch":
+    if not (isinstance(plan.spec, NetSpec) and plan.spec.norm == "batch"):
         return
     if plan.numbers.micro_batch < FEWEST_FOR_BATCHNORM:
         yield Finding(

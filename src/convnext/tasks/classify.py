@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convnext.classifier import Classifier
 from convnext.data.augment import keep_labels_true
 from convnext.data.erasing import erase
 from convnext.data.loader import WHOLE, Batch, EvalLoader, Share, TrainLoader
@@ -18,7 +19,6 @@ from convnext.data.mixing import mix
 from convnext.data.sources import LabelSafe, Source, Split
 from convnext.errors import UserError
 from convnext.metrics.classification import ClassificationMetric, Scores
-from convnext.network import Network
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
 from convnext.train.chance import Chance
@@ -113,8 +113,8 @@ class ClassifyTask:
 
     def build(self, backbone: nn.Module) -> nn.Module:
         """Return the network with a head for the source's classes: its own where the count agrees, else a fresh one."""
-        if not isinstance(backbone, Network):
-            raise UserError(f"classification trains a convnext Network, got {type(backbone).__name__}")
+        if not isinstance(backbone, Classifier):
+            raise UserError(f"classification trains a network that create_model builds, got {type(backbone).__name__}")
         if backbone.spec.in_channels != self._channels:
             raise UserError(
                 f"the network takes {backbone.spec.in_channels} channels and the preprocessing gives "

@@ -1,13 +1,14 @@
 """Parameter groups (weight decay, layer-wise learning rates) and the optimizers over them, AdamW and SGD."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from convnext.classifier import Classifier
 from convnext.errors import UserError
-from convnext.network import Network
 from convnext.recipe import Optim
 from convnext.spec import NetSpec
 from convnext.train.sharding import own, spread_like
@@ -65,16 +66,18 @@ def decay_layers(spec: NetSpec) -> list[Layer]:
 def parameter_groups(model: nn.Module, optim: Optim) -> list[ParameterGroup]:
     """Split the trainable parameters by weight decay and, where `optim.layer_decay` is below 1, by layer.
 
-    Not decayed are biases, norms and LayerScale; depthwise kernels are decayed (paper, section 3.1 and official code).
+    Not decayed are biases, norms and LayerScale, and what another library names for its own network; depthwise kernels
+    are decayed (paper, section 3.1 and official code).
     A layer's learning rate is layer_decay ** (last layer - its number) of the highest; what stands outside the network
     of a larger model counts as head. Groups without parameters are left out. UserError where layers are asked for of
     a model that holds no `Network`.
     """
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    prefix, classifier = _classifier_in(model)
+    undecayed = {prefix + name for name in classifier.undecayed} if classifier is not None else set()
     layers, numbers = [Layer(name="", prefixes=())], dict.fromkeys(names, 0)
     if optim.layer_decay < 1:
-        prefix, network = _network_in(model)
-        layers = decay_layers(network.spec)
+        layers = decay_layers(_own_spec(classifier, model))
         numbers = {name: _layer_number(name, prefix, layers) for name in names}
     groups = []
     for number, layer in enumerate(layers):
@@ -83,7 +86,7 @@ def parameter_groups(model: nn.Module, optim: Optim) -> list[ParameterGroup]:
                 name
                 for name in names
                 if numbers[name] == number
-                and (optim.decay_all or _is_decayed(name, model.get_parameter(name))) == decayed
+                and (optim.decay_all or _is_decayed(name, model.get_parameter(name), undecayed)) == decayed
             )
             if chosen:
                 label = "decayed" if decayed else "not decayed"
@@ -98,17 +101,25 @@ def parameter_groups(model: nn.Module, optim: Optim) -> list[ParameterGroup]:
     return groups
 
 
-def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
+def _is_decayed(name: str, parameter: nn.Parameter, undecayed: Set[str]) -> bool:
     # A LayerScale of a BatchNorm net has the shape (C, 1, 1), so that the number of dimensions alone does not tell.
-    return parameter.ndim > 1 and name.rpartition(".")[2] not in ("bias", "gamma")
+    return parameter.ndim > 1 and name not in undecayed and name.rpartition(".")[2] not in ("bias", "gamma")
 
 
-def _network_in(model: nn.Module) -> tuple[str, Network]:
+def _classifier_in(model: nn.Module) -> tuple[str, Classifier | None]:
     for name, module in model.named_modules():
-        if isinstance(module, Network):
+        if isinstance(module, Classifier):
             return f"{name}." if name else "", module
+    return "", None
+
+
+def _own_spec(classifier: Classifier | None, model: nn.Module) -> NetSpec:
+    spec = None if classifier is None else classifier.spec
+    if isinstance(spec, NetSpec):
+        return spec
+    shown = type(model).__name__ if spec is None else spec.title
     raise UserError(
-        f"optim.layer_decay needs a network of this package, whose layers it knows, got {type(model).__name__}; "
+        f"optim.layer_decay needs a network of this package, whose layers it knows, got {shown}; "
         "set optim.layer_decay=1"
     )
 

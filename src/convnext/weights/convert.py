@@ -13,6 +13,7 @@ from torch import Tensor
 from convnext.errors import UserError, nearest
 from convnext.files import cannot_write, flush, write_bytes, write_pickle
 from convnext.models import model_name
+from convnext.peer_spec import PeerSpec, Spec
 from convnext.roadmap import diff
 from convnext.spec import CONVNEXT_TINY, RESNET50, NetSpec
 from convnext.weights.model import WEIGHTS_SAID, Loaded, read_model, save_model
@@ -61,19 +62,21 @@ def convert(
     # Refuse a wrong name before a large file is read.
     _check_name(out, to)
     loaded = read_model(source, weights=weights, cache_dir=cache_dir, local_files_only=local_files_only)
+    spec = loaded.network.spec
     opened_by = "convnext.load"
     if to == "convnext":
         _write_own(loaded, out)
+    elif isinstance(spec, PeerSpec):
+        opened_by = _peer_opened_by(spec, to, out)
+        _write_tensors(_peer_tensors(loaded), out, to)
     else:
-        check_holds(loaded.network.spec, to)
-        opened_by = _opened_by(loaded.network.spec, to, out)
+        check_holds(spec, to)
+        opened_by = _opened_by(spec, to, out)
         if to == "transformers":
-            _write_transformers(loaded, out)
+            _write_transformers(loaded, spec, out)
         else:
-            _write_file(loaded, out, to)
-    spec = loaded.network.spec
-    name = model_name(spec) or f"depths {'-'.join(map(str, spec.depths))}, width {spec.width}"
-    said = f"{name}, {spec.num_classes} classes, {WEIGHTS_SAID[loaded.weights]}"
+            _write_tensors(_renamed(loaded, to), out, to)
+    said = f"{_named(spec)}, {spec.num_classes} classes, {WEIGHTS_SAID[loaded.weights]}"
     return Converted(
         path=out,
         to=to,
@@ -81,6 +84,12 @@ def convert(
         opened_by=opened_by,
         line=f"{out}: {to} names, {said}; opened by {opened_by}",
     )
+
+
+def _named(spec: Spec) -> str:
+    if isinstance(spec, PeerSpec):
+        return spec.title
+    return model_name(spec) or f"depths {'-'.join(map(str, spec.depths))}, width {spec.width}"
 
 
 def check_holds(spec: NetSpec, to: str) -> None:
@@ -161,8 +170,24 @@ def _renamed(loaded: Loaded, to: str) -> dict[str, Tensor]:
     return {name: tensor.contiguous() for name, tensor in renamed.items()}
 
 
-def _write_file(loaded: Loaded, out: Path, to: str) -> None:
-    tensors = _renamed(loaded, to)
+def _peer_tensors(loaded: Loaded) -> dict[str, Tensor]:
+    """Return the tensors of another library's network by the names that it gives them."""
+    return {name.removeprefix("net."): tensor.contiguous() for name, tensor in loaded.network.state_dict().items()}
+
+
+def _peer_opened_by(spec: PeerSpec, to: str, out: Path) -> str:
+    if to != spec.library:
+        raise UserError(f"{to} cannot hold {spec.title}; convert it to {spec.library} or convnext")
+    size = {} if spec.size is None else {"img_size": spec.size}
+    channels = {} if spec.in_channels == 3 else {"in_chans": spec.in_channels}
+    options = {"num_classes": spec.num_classes, **channels, **(size if to == "timm" else {}), **dict(spec.options)}
+    arguments = ", ".join([repr(spec.name), *(f"{name}={value!r}" for name, value in options.items())])
+    if to == "torchvision":
+        return f"torchvision.models.get_model({arguments}).load_state_dict(torch.load({str(out)!r}))"
+    return f"timm.create_model({arguments}, checkpoint_path={str(out)!r})"
+
+
+def _write_tensors(tensors: dict[str, Tensor], out: Path, to: str) -> None:
     if out.suffix == ".safetensors":
         write_bytes(out, safetensors_bytes(tensors, metadata={"format": "pt"}))
     else:
@@ -186,9 +211,9 @@ def _write_own(loaded: Loaded, out: Path) -> None:
     )
 
 
-def _write_transformers(loaded: Loaded, out: Path) -> None:
+def _write_transformers(loaded: Loaded, spec: NetSpec, out: Path) -> None:
     """Write a folder beside `out`, then let it take its place."""
-    spec, preprocess = loaded.network.spec, loaded.preprocess
+    preprocess = loaded.preprocess
     contents = {
         "model.safetensors": safetensors_bytes(_renamed(loaded, "transformers"), metadata={"format": "pt"}),
         "config.json": _json(transformers_config(spec, preprocess, loaded.labels)),

@@ -1,7 +1,9 @@
 """From what a user names (a file, a folder, a hub id) to one checkpoint file and the JSON beside it."""
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,14 +122,11 @@ def _fetch(
         RevisionNotFoundError,
     )
 
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    # Its log of every retry would bury the one sentence that is given in the end.
-    logger.setLevel(logging.CRITICAL)
     try:
-        path = hf_hub_download(
-            repository, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
-        )
+        with quiet_hub():
+            path = hf_hub_download(
+                repository, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+            )
         return Path(path)
     except GatedRepoError as error:
         raise UserError(f"{source} asks for an agreement; accept it on the hub and log in (hf auth login)") from error
@@ -149,5 +148,15 @@ def _fetch(
     # The hub's client lets the errors of its connection library through, which differ from version to version.
     except Exception as error:
         raise UserError(f"{source} cannot be fetched from the hub ({error}); check the connection") from error
+
+
+@contextlib.contextmanager
+def quiet_hub() -> Iterator[None]:
+    """Keep the hub's log of every retry from burying the one sentence that is given in the end."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
         logger.setLevel(level)

@@ -13,15 +13,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from convnext.classifier import Classifier
 from convnext.errors import UserError
 from convnext.files import is_own_file, read_foreign, read_tensors, write_tensors
 from convnext.layout import layout
-from convnext.models import model_name
-from convnext.network import Network
+from convnext.models import build, build_empty, model_name
+from convnext.peer_spec import PeerSpec, Spec, spec_from_dict
 from convnext.preprocess import Preprocess
 from convnext.spec import NetSpec
 from convnext.weights.heads import plan_head
 from convnext.weights.locate import Located, locate
+from convnext.weights.peer_files import NamedPeer, named_peer, read_peer
 from convnext.weights.schemes import SchemeName, recognise
 from convnext.weights.sidecar import default_preprocess, read_labels, read_preprocess
 from convnext.weights.statedict import WeightsChoice, WeightsKind, find_tensors, shapes_of, translate
@@ -41,7 +43,7 @@ class Loaded:
     metadata  of our own files: recipe, metrics and so on; empty for others
     """
 
-    network: Network
+    network: Classifier
     preprocess: Preprocess
     labels: tuple[str, ...] | None
     scheme: SchemeName | Literal["convnext"]
@@ -54,7 +56,7 @@ class Loaded:
 class _Contents:
     """What a file holds before a network is built: tensors by our names, without a head where the file has none."""
 
-    spec: NetSpec
+    spec: Spec
     tensors: dict[str, Tensor]
     has_head: bool
     preprocess: Preprocess
@@ -77,10 +79,11 @@ def load(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     verbose: bool = True,
-) -> Network:
+) -> Classifier:
     """Load a network, in evaluation mode, from a file of ours, the official code, timm, torchvision or transformers.
 
-    source       a file, a folder (a run, timm's, transformers') or a hub id hf:OWNER/NAME[@REVISION]
+    source       a file, a folder (a run, timm's, transformers'), a hub id hf:OWNER/NAME[@REVISION], or a network of
+                 another library: timm:NAME with the weights that it fetches, timm:NAME@FILE with those of a file
     num_classes  None keeps the file's head; another count than the file's replaces it by a fresh one (1,000 of the
                  21,841 classes of ImageNet-22K are picked, with head_scale 1)
     classes      names instead: a head that knows them all keeps its rows for them (with head_scale 1), any other is
@@ -125,13 +128,18 @@ def read_model(
     """Do what `load` does, with the same arguments and errors, and return all that the file tells."""
     if weights not in ("auto", "ema", "raw"):
         raise UserError(f"weights must be auto, ema or raw, got {weights!r}")
-    located = locate(source, cache_dir=cache_dir, local_files_only=local_files_only)
-    contents = (_own if is_own_file(located.file) else _foreign)(located, weights)
+    peer = named_peer(source) if isinstance(source, str) else None
+    if peer is None:
+        located = locate(source, cache_dir=cache_dir, local_files_only=local_files_only)
+        contents = (_own if is_own_file(located.file) else _foreign)(located, weights)
+        shown = located.shown
+    else:
+        contents, shown = _of_peer(peer, weights), peer.shown
     spec = contents.spec
     if stem_stride is not None:
         spec = _with_stem_stride(spec, stem_stride)
     if not contents.has_head and num_classes is None and classes is None:
-        raise UserError(f"{located.shown} has no head; say how many classes it is to have (num_classes)")
+        raise UserError(f"{shown} has no head; say how many classes it is to have (num_classes)")
     plan = plan_head(
         spec.num_classes if contents.has_head else None,
         contents.labels,
@@ -151,17 +159,17 @@ def read_model(
         labels=plan.labels,
         scheme=contents.scheme,
         weights=contents.weights,
-        line=f"{located.shown}: {', '.join([*line, WEIGHTS_SAID[contents.weights]])}",
+        line=f"{shown}: {', '.join([*line, WEIGHTS_SAID[contents.weights]])}",
         metadata=contents.metadata,
     )
 
 
 def save_model(
     path: str | Path,
-    model: Network | Mapping[str, Tensor],
+    model: Classifier | Mapping[str, Tensor],
     *,
-    spec: NetSpec | None = None,
-    ema: Network | Mapping[str, Tensor] | None = None,
+    spec: Spec | None = None,
+    ema: Classifier | Mapping[str, Tensor] | None = None,
     labels: Sequence[str] | None = None,
     preprocess: Preprocess | None = None,
     recipe: Mapping[str, Any] | None = None,
@@ -179,7 +187,7 @@ def save_model(
     UserError when the labels do not fit the head or the file cannot be written; an old file then stays.
     """
     if spec is None:
-        if not isinstance(model, Network):
+        if not isinstance(model, Classifier):
             raise UserError("spec must be given to save a state dict; a network carries its own")
         spec = model.spec
     if labels is not None and len(labels) != spec.num_classes:
@@ -201,8 +209,8 @@ def save_model(
     write_tensors(path, tensors | more, metadata | dict(extra or {}))
 
 
-def _state(model: Network | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    return model.state_dict() if isinstance(model, Network) else model
+def _state(model: Classifier | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    return model.state_dict() if isinstance(model, Classifier) else model
 
 
 def _own(located: Located, choice: WeightsChoice) -> _Contents:
@@ -219,8 +227,8 @@ def _own(located: Located, choice: WeightsChoice) -> _Contents:
     if not kinds[kind]:
         other = "raw" if kind == "ema" else "ema"
         raise UserError(f"{located.shown} has no {kind} weights; take weights={other}, or another file")
-    spec, labels = NetSpec.from_dict(metadata["spec"]), metadata.get("labels")
-    expected = shapes_of(_empty(spec).state_dict())
+    spec, labels = spec_from_dict(metadata["spec"]), metadata.get("labels")
+    expected = shapes_of(build_empty(spec).state_dict())
     if shapes_of(kinds[kind]) != expected:
         raise UserError(f"{located.shown} holds other tensors than its spec asks for; it was not written by save_model")
     return _Contents(
@@ -240,7 +248,7 @@ def _foreign(located: Located, choice: WeightsChoice) -> _Contents:
     found = find_tensors(read_foreign(located.file), choice, located.shown)
     recognised = recognise(shapes_of(found.tensors), located.shown)
     spec = recognised.spec
-    network = _empty(spec)
+    network = build_empty(spec)
     expected = shapes_of(network.state_dict())
     if not recognised.has_head:
         expected = {name: shape for name, shape in expected.items() if not name.startswith(network.head_name + ".")}
@@ -256,16 +264,28 @@ def _foreign(located: Located, choice: WeightsChoice) -> _Contents:
     )
 
 
-def _empty(spec: NetSpec) -> Network:
-    """Return the network of a spec without memory for its weights, and without drawing random numbers for them."""
-    with torch.device("meta"):
-        return Network(spec)
+def _of_peer(peer: NamedPeer, choice: WeightsChoice) -> _Contents:
+    found = read_peer(peer, choice)
+    return _Contents(
+        spec=found.spec,
+        tensors=found.tensors,
+        has_head=True,
+        preprocess=found.preprocess,
+        labels=found.labels,
+        scheme=found.spec.library,
+        title=f"{found.spec.library}'s own network",
+        weights=found.weights,
+    )
 
 
-def _build(spec: NetSpec, tensors: Mapping[str, Tensor], drop_path: float) -> Network:
-    with torch.device("meta"):
-        network = Network(spec, drop_path=drop_path)
-    network.to_empty(device="cpu")
+def _build(spec: Spec, tensors: Mapping[str, Tensor], drop_path: float) -> Classifier:
+    if isinstance(spec, NetSpec):
+        with torch.device("meta"):
+            network = build(spec, drop_path=drop_path)
+        network.to_empty(device="cpu")
+    else:
+        # Peers hold tables that no file has, so they are built in earnest.
+        network = build(spec, drop_path=drop_path)
     missing, unexpected = network.load_state_dict(tensors, strict=False)
     # Only a head may be missing, and it is replaced by the caller.
     assert not unexpected
@@ -273,7 +293,9 @@ def _build(spec: NetSpec, tensors: Mapping[str, Tensor], drop_path: float) -> Ne
     return network
 
 
-def _with_stem_stride(spec: NetSpec, stem_stride: int) -> NetSpec:
+def _with_stem_stride(spec: Spec, stem_stride: int) -> NetSpec:
+    if isinstance(spec, PeerSpec):
+        raise UserError(f"stem_stride cannot be set of {spec.title}, which its library builds; leave it out")
     changed = replace(spec, stem_stride=stem_stride)
     old, new = layout(spec).stem.kernel, layout(changed).stem.kernel
     if old != new:
@@ -284,8 +306,11 @@ def _with_stem_stride(spec: NetSpec, stem_stride: int) -> NetSpec:
     return changed
 
 
-def _describe(spec: NetSpec) -> str:
+def _describe(spec: Spec) -> str:
     """Return the registered name of a spec, or what it is made of, and the options that differ from the paper's."""
+    if isinstance(spec, PeerSpec):
+        options = [f"{name}={value}" for name, value in spec.options]
+        return spec.title + (f" ({', '.join(options)})" if options else "")
     name = model_name(spec)
     if name is None:
         kind = "ResNet" if spec.transitions == "in_block" else "ConvNeXt"
