@@ -310,10 +310,7 @@ def _open(config: RunConfig, recipe: Recipe, world: World, reporter: Reporter) -
         fraction = recipe.data.val_fraction
         return open_source(config.data, seed=config.split_seed, val_fraction=fraction, root=root, note=reporter.note)
 
-    with world.together():
-        source = open_it() if world.first else None
-    with world.together():
-        return open_it() if source is None else source
+    return world.in_turn(open_it)
 
 
 def prepare(

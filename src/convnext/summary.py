@@ -1,24 +1,21 @@
 """summary.json: what a finished run achieved, at what cost, on which machine; and its pictures."""
 
 import contextlib
-import csv
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
-from numpy.typing import NDArray
 
 import convnext
 from convnext.data.augment import keep_labels_true
 from convnext.files import DamagedFile, write_text
 from convnext.labels import readable
+from convnext.metrics.breakdown import confusion_csv
 from convnext.models import model_cost
 from convnext.peer_spec import Spec
 from convnext.plots import plot_confusion, plot_guesses
@@ -65,7 +62,7 @@ def summarise(
     if place.world.first:
         plot_guesses(folder / "predictions.png", guesses)
         if confusion is not None:
-            write_text(folder / "confusion.csv", _as_csv(confusion.numpy(), classes))
+            write_text(folder / "confusion.csv", confusion_csv(confusion.numpy(), classes))
             names = [readable(name) for name in classes]
             plot_confusion(folder / "confusion.png", confusion.numpy(), names, title=title)
     last = progress.history[-1]
@@ -98,15 +95,6 @@ def summarise(
         "versions": versions(),
         "commit": code,
     }
-
-
-def _as_csv(counts: NDArray[np.int64], classes: Sequence[str]) -> str:
-    """Return a confusion matrix with the true class at the head of each row and the predicted ones on top."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true \\ predicted", *classes])
-    writer.writerows([name, *row] for name, row in zip(classes, counts.tolist(), strict=True))
-    return text.getvalue()
 
 
 def _load_best(

@@ -38,6 +38,8 @@ def test_equals_scikit_learn_however_it_is_cut(pieces, classes, seed):
     assert scores.loss == pytest.approx(log_loss(labels, logits.softmax(dim=1), labels=every))
     assert scores.confusion.dtype == torch.int64
     assert (scores.confusion.numpy() == confusion_matrix(labels, predicted, labels=every)).all()
+    assert scores.class_images.tolist() == np.bincount(labels, minlength=classes).tolist()
+    assert scores.class_right.tolist() == scores.confusion.diagonal().tolist()
     if classes > 5:
         assert scores.top5 == pytest.approx(100 * top_k_accuracy_score(labels, logits, k=5, labels=every))
     else:
@@ -51,6 +53,23 @@ def test_by_hand():
     assert scores.confusion.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
     log_sum = float(np.log(np.exp(2) + 2))
     assert scores.loss == pytest.approx(log_sum - 6 / 4)
+
+
+def test_processes_add_up():
+    logits, labels = made(30, 6)
+    whole, other = scored(logits[:20], labels[:20], [20]), scored(logits[20:], labels[20:], [10])
+    whole.merge(other)
+    merged, once = whole.compute(), scored(logits, labels, [30]).compute()
+    assert (merged.top1, merged.top5, merged.images) == (once.top1, once.top5, once.images)
+    assert merged.loss == pytest.approx(once.loss) and merged.ece == pytest.approx(once.ece)
+    for name in ("confusion", "class_images", "class_right"):
+        assert torch.equal(getattr(merged, name), getattr(once, name))
+
+
+def test_confidence_is_the_probability_of_what_was_predicted():
+    # Both say 0.8, one is right: the bin's accuracy is 0.5.
+    logits = torch.tensor([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]]).log()
+    assert scored(logits, torch.tensor([0, 1]), [2]).compute().ece == pytest.approx(30)
 
 
 def test_rows_are_the_truth():

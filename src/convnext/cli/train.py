@@ -1,7 +1,7 @@
 """The command that trains."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,8 +52,7 @@ def train(
             result = _go_on(begun, device, settings if resume else [], world)
         else:
             assert data is not None
-            plan = _made_in_turn(
-                world,
+            plan = world.in_turn(
                 lambda: make_plan(
                     data,
                     model=model,
@@ -76,14 +75,6 @@ def train(
             raise typer.Exit(130)
     if not result.finished:
         raise typer.Exit(130)
-
-
-def _made_in_turn(world: "World", make: "Callable[[], RunPlan]") -> "RunPlan":
-    """Make the plan in the first process and then in the others, which find what it indexed and downloaded."""
-    with world.together():
-        plan = make() if world.first else None
-    with world.together():
-        return make() if plan is None else plan
 
 
 def _begun(out: Path | None, environment: Mapping[str, str]) -> Path | None:

@@ -1,4 +1,4 @@
-"""Commands that use what was trained: eval, predict, convert; and demo."""
+"""Commands that use what was trained: predict, convert; and demo."""
 
 import csv
 import sys
@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convnext.cli.checkpoint import open_checkpoint
 from convnext.cli.console import note, print_json, print_json_line, print_table
 from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, Weights, WeightsName, reporter
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
     from convnext.predict import Prediction
-    from convnext.weights import Loaded
-
-
-class PartName(StrEnum):
-    """Which pictures of a data set."""
-
-    auto = "auto"
-    train = "train"
-    val = "val"
-    all = "all"
 
 
 class FormatName(StrEnum):
@@ -33,53 +24,6 @@ class FormatName(StrEnum):
     table = "table"
     jsonl = "jsonl"
     csv = "csv"
-
-
-def evaluate(
-    checkpoint: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help=SOURCE_HELP)],
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
-    weights: Weights = WeightsName.auto,
-    part: Annotated[
-        PartName, typer.Option(help="Which pictures; auto is the held-out part, or all of data that has none.")
-    ] = PartName.auto,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the pictures. [default: the checkpoint's own]")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 64,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that read pictures. [default: 2 for many, else 0]")
-    ] = None,
-    device: Device = "auto",
-    json: Json = False,
-) -> None:
-    """Score a checkpoint on pictures, each exactly once, and say which weights were scored."""
-    from convnext.evaluate import evaluate as score
-
-    loaded = _load(checkpoint, weights)
-    done = score(loaded, data, part=part.value, size=size, batch_size=batch_size, workers=workers, device=device)
-    for name, reason in done.unreadable.items():
-        note(f"warning: not in the score: {reason if name in reason else f'{name}: {reason}'}")
-    if done.head is not None:
-        note(done.head)
-    if done.part == "all" and "run" in loaded.metadata:
-        note("all pictures are scored: this is not the data that the checkpoint was trained on, and it has no val part")
-    if json:
-        print_json({"checkpoint": checkpoint, "data": data, **done.to_dict()})
-        return
-    scores = done.scores
-    print_table(
-        ["top-1 %", "top-5 %", "loss", "images", "part", "weights"],
-        [
-            [
-                f"{scores.top1:.2f}",
-                "" if scores.top5 is None else f"{scores.top5:.2f}",
-                f"{scores.loss:.4f}",
-                str(scores.images),
-                done.part,
-                done.weights,
-            ]
-        ],
-    )
 
 
 def predict(
@@ -99,7 +43,7 @@ def predict(
     paths = find_pictures(pictures)
     if not any(path.exists() for path in paths):
         raise UserError(f"there is no picture {', '.join(pictures[:3])}; name files, folders or globs")
-    loaded = _load(checkpoint, weights)
+    loaded = open_checkpoint(checkpoint, weights)
     predictions = predict_pictures(
         loaded.network.to(choose_device(device)),
         paths,
@@ -141,14 +85,6 @@ def demo(
     from convnext.demo import run_demo
 
     run_demo(data, out=out, minutes=minutes, device=device, reporter=reporter(), say=note)
-
-
-def _load(checkpoint: str, weights: WeightsName) -> "Loaded":
-    from convnext.weights import read_model
-
-    loaded = read_model(checkpoint, weights=weights.value)
-    note(loaded.line)
-    return loaded
 
 
 def _with_errors(predictions: "Iterator[Prediction]") -> "Iterator[Prediction]":

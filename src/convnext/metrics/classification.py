@@ -1,4 +1,4 @@
-"""Top-1, top-5, cross-entropy and the confusion matrix, summed batch by batch."""
+"""Top-1, top-5, cross-entropy, calibration, each class and the confusion matrix, summed batch by batch."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convnext.errors import UserError
+from convnext.metrics.calibration import CalibrationBins
 
 MOST_IN_CONFUSION = 2_000
 
@@ -30,6 +31,8 @@ class Scores:
     """What a classifier scored on some pictures.
 
     top1, top5: percent; top5 is None with five classes or fewer. loss: mean plain cross-entropy, nats.
+    ece: expected calibration error in 15 bins, percent points.
+    class_images, class_right: int64 (classes,), the pictures of each true class and how many were taken for it.
     confusion: int64 [true, predicted]; None with more than 2,000 classes, where it would fill the memory.
     """
 
@@ -37,6 +40,9 @@ class Scores:
     top5: float | None
     loss: float
     images: int
+    ece: float
+    class_images: Tensor
+    class_right: Tensor
     confusion: Tensor | None
 
 
@@ -49,6 +55,9 @@ class ClassificationMetric:
         self.num_classes = num_classes
         self._images = self._top1 = self._top5 = 0
         self._loss = 0.0
+        self._bins = CalibrationBins()
+        self._class_images = torch.zeros(num_classes, dtype=torch.int64)
+        self._class_right = torch.zeros(num_classes, dtype=torch.int64)
         self._confusion = (
             torch.zeros(num_classes, num_classes, dtype=torch.int64) if num_classes <= MOST_IN_CONFUSION else None
         )
@@ -63,8 +72,12 @@ class ClassificationMetric:
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise UserError(f"labels must be from 0 to {self.num_classes - 1}, got {labels.min()} to {labels.max()}")
         predicted = logits.topk(1, dim=1).indices[:, 0]
+        right = predicted == labels
         self._images += len(labels)
-        self._top1 += int((predicted == labels).sum())
+        self._top1 += int(right.sum())
+        self._class_images += torch.bincount(labels, minlength=self.num_classes)
+        self._class_right += torch.bincount(labels[right], minlength=self.num_classes)
+        self._bins.update(logits.softmax(dim=1).gather(1, predicted[:, None])[:, 0], right)
         if self._confusion is not None:
             self._confusion += confusion(labels, predicted, self.num_classes)
         self._loss += F.cross_entropy(logits, labels, reduction="sum").item()
@@ -77,6 +90,9 @@ class ClassificationMetric:
         self._top1 += other._top1
         self._top5 += other._top5
         self._loss += other._loss
+        self._bins.merge(other._bins)
+        self._class_images += other._class_images
+        self._class_right += other._class_right
         if self._confusion is not None:
             assert other._confusion is not None, "both count the same classes"
             self._confusion += other._confusion
@@ -91,5 +107,8 @@ class ClassificationMetric:
             top5=100 * self._top5 / images if self.num_classes > 5 else None,
             loss=self._loss / images,
             images=images,
+            ece=self._bins.error(),
+            class_images=self._class_images.clone(),
+            class_right=self._class_right.clone(),
             confusion=None if self._confusion is None else self._confusion.clone(),
         )

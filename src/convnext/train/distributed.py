@@ -5,7 +5,7 @@ What they say to each other about a run (a signal came, an error, a score) goes 
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -93,6 +93,17 @@ class World:
         if error is not None and self.rank == failed[0]:
             raise error
         raise OtherProcessError(f"process {failed[0]} of this run met an error")
+
+    def in_turn(self, make: Callable[[], ValueT]) -> ValueT:
+        """Make something in the first process and then in the others, which find what it indexed and downloaded."""
+        made: list[ValueT] = []
+        with self.together():
+            if self.first:
+                made.append(make())
+        with self.together():
+            if not made:
+                made.append(make())
+        return made[0]
 
 
 ALONE = World()

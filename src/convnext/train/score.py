@@ -3,19 +3,34 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import nn
 
+from convnext.train.chance import Chance
 from convnext.train.device import autocast
 from convnext.train.distributed import ALONE, World
 from convnext.train.sharding import is_spread
-from convnext.train.task import BatchT, HostBatch, Metric, ReadyT, Task
+from convnext.train.task import BatchT, HostBatch, Metric, ReadyT
 
 Weights = Literal["raw", "ema"]
 # In the position of a mapping's key a type must fit exactly, so a caller may name any of the weights it has.
 NameT = TypeVar("NameT", bound=str)
+BatchT_contra = TypeVar("BatchT_contra", bound=HostBatch, contravariant=True)
+
+
+class Scorable(Protocol[BatchT_contra, ReadyT]):
+    """The part of a Task that scoring needs; what only scores need not be trainable."""
+
+    def prepare(self, batch: BatchT_contra, device: torch.device, chance: Chance | None) -> ReadyT:
+        """Bring a batch into the form that the model takes."""
+
+    def predict(self, model: nn.Module, batch: ReadyT) -> Any:
+        """Return what the metric takes."""
+
+    def metric(self) -> Metric[ReadyT]:
+        """Return an empty score."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +48,7 @@ class Score(Generic[ReadyT]):
 
 
 def score(
-    task: Task[BatchT, ReadyT],
+    task: Scorable[BatchT, ReadyT],
     models: Mapping[NameT, nn.Module],
     batches: Iterable[BatchT],
     *,

@@ -1,0 +1,1 @@
+"""The fifteen corruptions of ImageNet-C, computed from clean pictures."""
