@@ -3,8 +3,8 @@
 python benchmarks/families.py train DATA --runs RUNS [--shard 1/2]      a run a variant and seed; resumable
 python benchmarks/families.py keep RUNS NAME --data "Imagenette, 128 px"   the record results/figure1/NAME
 
-Each run is one of `convnext train`, with the same data, seeds and recipe but for the learning rate: each variant has the
-better of two, by one run of three epochs each (--set optim.lr=2e-3 and 5e-4, results/figure1/NAME-lr...).
+Each run is one of `convnext train`, with the same data, seeds and recipe but for the learning rate: each variant has
+the better of two, by one run of three epochs at each (--set optim.lr=2e-3, 5e-4).
 """
 
 import argparse

@@ -420,7 +420,7 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
     flags = {
         name: [option.opts[0] for option in command.params if option.opts[0].startswith("--")]
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
-        if name in ("train", "eval", "predict", "convert")
+        if name in ("train", "eval", "predict", "convert", "figure1", "bench")
     }
     lab = get_command(app).commands["roadmap"].commands["train"]  # type: ignore[attr-defined]
     assert [option.opts[0] for option in lab.params if option.opts[0].startswith("--")] == (
@@ -432,7 +432,15 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
         "train": (
             "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --track --json"
         ).split(),
-        "eval": "--weights --part --size --batch-size --workers --device --json".split(),
+        "eval": (
+            "--weights --part --size --batch-size --workers --device --on --labels --corruptions --severities "
+            "--reference --confusion --json"
+        ).split(),
         "predict": "--top --format --weights --batch-size --device --json".split(),
         "convert": "--to --weights --json".split(),
+        "figure1": "--out --x --pretrained --open --json".split(),
+        "bench": (
+            "--models --table12 --isotropic --train --batch --device --dtype --layout --compile --threads --seconds "
+            "--reference --out --dry-run --json"
+        ).split(),
     }

@@ -6,8 +6,11 @@ import typer
 
 from convnext.cli import data, recipe, show, work
 from convnext.cli import roadmap as lab
+from convnext.cli.bench import bench
 from convnext.cli.doctor import doctor
 from convnext.cli.draw import draw
+from convnext.cli.eval import evaluate
+from convnext.cli.figure1 import figure1
 from convnext.cli.report import report
 from convnext.cli.train import train
 
@@ -66,7 +69,9 @@ app.command("doctor")(doctor)
 app.add_typer(data_commands, name="data")
 data_commands.command("check")(data.check)
 app.command("train")(train)
-app.command("eval")(work.evaluate)
+app.command("eval")(evaluate)
 app.command("predict")(work.predict)
 app.command("convert")(work.convert)
+app.command("bench")(bench)
+app.command("figure1")(figure1)
 app.command("demo")(work.demo)
