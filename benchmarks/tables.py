@@ -284,6 +284,81 @@ def _otherwise(row: PaperRow, what: str, printed: str, counted: str) -> list[str
     return [row.table, f"`{row.model}`", str(row.size), what, printed, counted, row.reason]
 
 
+def against_swin_table() -> str:
+    """Return ConvNeXt beside Swin and DeiT on this kind of machine: speeds, ratio to ConvNeXt of the same size."""
+    one = record("bench/against-swin.json")
+    found = {(row["model"], row["batch"]): row for row in one["rows"]}
+    rows = []
+    for pair in (("convnext_tiny", "swin_tiny", "deit_small"), ("convnext_small", "swin_small"), ("convnext_base",)):
+        base = pair[0]
+        others = (*pair, "swin_base", "deit_base") if base == "convnext_base" else pair
+        for model in others:
+            cells = [f"`{model}`", f"{found[model, 1]['params'] / 1e6:.1f}", f"{found[model, 1]['gmacs']:.2f}"]
+            for batch in (1, 8):
+                ours, theirs = found[base, batch], found[model, batch]
+                cells.append(f"{theirs['images_per_second']:.1f}")
+                cells.append("" if model == base else f"{ours['ratio'] / theirs['ratio']:.2f}")
+            paper, paper_base = (found[name, 1]["paper_images_per_second"] for name in (model, base))
+            cells.append("" if model == base else f"{paper_base / paper:.2f}")
+            rows.append(cells)
+    columns = ["model", "M params", "GMACs", "images/s, batch 1", "ConvNeXt is faster by", "images/s, batch 8"]
+    columns += ["ConvNeXt is faster by", "on the paper's V100 by"]
+    return markdown(columns, rows) + benched_on(one)
+
+
+def bench_table() -> str:
+    """Return Table 1 as measured here, one picture at a time."""
+    one = record("bench/table1.json")
+    rows = []
+    for row in one["rows"]:
+        low, high = row["images_per_second_quartiles"] or (0.0, 0.0)
+        rows.append(
+            [
+                f"`{row['model']}`",
+                str(row["input_size"]),
+                f"{row['params'] / 1e6:.1f}",
+                f"{row['gmacs']:.2f}",
+                row["failed"] or f"{row['images_per_second']:.2f} ± {(high - low) / 2:.2f}",
+                "" if row["ratio"] is None else f"{row['ratio']:.3f}",
+                "" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e6:,.0f}",
+                "" if row["paper_images_per_second"] is None else f"{row['paper_images_per_second']:g}",
+                "" if row["paper_top1"] is None else f"{row['paper_top1']:g}",
+                "" if row["paper_top1_22k"] is None else f"{row['paper_top1_22k']:g}",
+            ]
+        )
+    columns = ["model", "size", "M params", "GMACs", "images/s", "of ConvNeXt-T", "MB", "V100, paper"]
+    columns += ["top-1, paper", "from 22K, paper"]
+    return markdown(columns, rows) + benched_on(one)
+
+
+def bench_train_table() -> str:
+    """Return the training steps of the T class as measured here."""
+    one = record("bench/train.json")
+    rows = [
+        [
+            f"`{row['model']}`",
+            str(row["batch"]),
+            f"{row['images_per_second']:.2f}",
+            f"{row['ratio']:.2f}",
+            f"{row['peak_memory_bytes'] / 1e9:.2f}",
+        ]
+        for row in one["rows"]
+    ]
+    return markdown(["training step", "batch", "images/s", "of ConvNeXt-T", "GB"], rows) + benched_on(one)
+
+
+def benched_on(one: dict[str, Any]) -> str:
+    """Return the line that tells machine, versions and command of a bench."""
+    first = one["rows"][0]
+    versions = ", ".join(f"{name} {one['versions'][name]}" for name in ("torch", "timm"))
+    rounds = [row["rounds"] for row in one["rows"]]
+    return (
+        f"\n{one['machine']['processor']}, {first['threads']} threads, fp32, eager, {versions}; medians of "
+        f"{min(rounds)} to {max(rounds)} interleaved rounds; "
+        f"commit {first['commit']}, {first['measured']}.\n"
+    )
+
+
 def plus_minus(value: dict[str, float | None]) -> str:
     """Return a mean with its deviation, where there is one."""
     return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
@@ -302,6 +377,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "roadmap-rates": roadmap_rates_table,
     "roadmap-without": roadmap_without_table,
     "printed-otherwise": printed_otherwise_table,
+    "against-swin": against_swin_table,
+    "bench": bench_table,
+    "bench-train": bench_train_table,
 }
 
 

@@ -264,6 +264,8 @@ def test_names_are_told_apart_by_what_differs_among_them() -> None:
         (json.dumps([TINY, {**TINY, "gmacs": "4"}]), 'row 2 of {path}: gmacs must be a number, it is "4"'),
         (json.dumps([{**TINY, "gmacs": float("nan")}]), "gmacs must be a number, it is NaN"),
         (json.dumps([{**TINY, "input_size": 0}]), "input_size must be a number above 0, it is 0"),
+        (json.dumps([{**TINY, "params": 10**400}]), "params must be a number from 1e-09 to 1e+15, it is 1000"),
+        (json.dumps([{**TINY, "gmacs": 1e-300}]), "gmacs must be a number from 1e-09 to 1e+15, it is 1e-300"),
         (json.dumps([{**TINY, "images_per_second": True}]), "images_per_second must be a number, it is true"),
     ],
 )

@@ -1,6 +1,7 @@
 """Networks of timm and torchvision behind our own doors: built, counted, and refused in one sentence."""
 
 import builtins
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +131,18 @@ def test_stochastic_depth_reaches_the_library() -> None:
     assert not torch.equal(network(images), network(images))
 
 
+@pytest.mark.parametrize("name", [SWIN, "torchvision:swin_t", "torchvision:convnext_tiny"])
+def test_no_stochastic_depth_is_none_whatever_the_library_prefers(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_model(name, size=32, num_classes=3).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(network(images), network(images))
+
+
 def test_stages_are_told_where_the_library_tells_them() -> None:
     network = create_model(SMALL_SWIN, size=64)
     maps = network.features(torch.zeros(1, 3, 64, 64))
@@ -165,6 +178,50 @@ def test_an_option_that_the_network_does_not_take_is_a_mistake() -> None:
         create_model(with_options(spec, {"embed_dim": 48}))
     with pytest.raises(UserError, match=r"model\.num_classes cannot be set"):
         with_options(spec, {"num_classes": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("timm:vit_small_patch16_224", {"patch_size": 0}),
+        ("timm:resnet18", {"act_layer": "nothing"}),
+        ("timm:resnet18", {"layers": [2]}),
+        ("timm:vit_small_patch16_224", {"num_heads": 0}),
+    ],
+)
+def test_whatever_a_library_raises_is_one_sentence(name: str, option: dict[str, Any]) -> None:
+    spec = any_spec(name)
+    assert isinstance(spec, PeerSpec)
+    with pytest.raises(
+        UserError, match=rf"{name} cannot (be built with {next(iter(option))}|take pictures of 64 pixels)"
+    ):
+        model_cost(with_options(spec, option), 64)
+
+
+def test_a_spec_from_a_file_makes_timm_read_no_other_file(tmp_path: Path) -> None:
+    # Earlier timm unpickles what checkpoint_path names, and a spec comes with files that nobody need trust.
+    values = {"library": "timm", "name": "resnet18", "options": {"checkpoint_path": str(tmp_path / "evil.pth")}}
+    with pytest.raises(UserError, match=r"model\.checkpoint_path cannot be set"):
+        spec_from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"name": 5}, "needs a name after the colon"),
+        ({"size": "big"}, "size must be a whole number of at least 1, got 'big'"),
+        ({"size": 0}, "size must be a whole number of at least 1, got 0"),
+        ({"num_classes": True}, "num_classes must be a whole number of at least 1, got True"),
+        ({"num_classes": 2.5}, "num_classes must be a whole number of at least 1, got 2.5"),
+        ({"in_channels": None}, "in_channels must be a whole number of at least 1, got None"),
+        ({"options": [1]}, r"options must be names with values, got \[1\]"),
+        ({"options": {"a": {"b": 1}}}, r"model\.a must be a number, a text"),
+        ({"options": {"a": [[1]]}}, r"model\.a must be a number, a text"),
+    ],
+)
+def test_a_spec_with_odd_values_is_one_sentence(values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        spec_from_dict({"library": "timm", "name": "resnet18", **values})
 
 
 def test_without_timm_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,7 @@ def test_public_results():
         ("hf:facebook/convnext-xlarge-384-22k-1k", "convnext_xlarge", "convnext_xlarge-22k-384"),
         ("timm:resnet50.tv_in1k", "resnet50", "resnet50-1k-224"),
         ("resnet50-0676ba61.pth", "resnet50", "resnet50-1k-224"),
+        ("torchvision:resnet50.IMAGENET1K_V1", "resnet50", "resnet50-1k-224"),
         ("timm:swin_base_patch4_window7_224.ms_in22k_ft_in1k", None, "swin_base-22k-224"),
         ("timm:swin_base_patch4_window12_384.ms_in1k", "swin_base_384", "swin_base_384-1k-384"),
     ],
@@ -78,6 +79,7 @@ def test_published_names_have_a_row(checkpoint, model, name):
         ("convnext_tiny_1k_224_mine.pth", "convnext_tiny"),
         ("convnext_tiny_1k_224_ema.pth", "convnext_small"),  # another network in it
         ("resnet50-11ad3fa6.pth", "resnet50"),  # torchvision's second weights
+        ("torchvision:resnet50", "resnet50"),  # which it prefers
         ("hf:somebody/model@convnext_tiny_1k_224", "convnext_tiny"),
         ("runs/best", None),
     ],

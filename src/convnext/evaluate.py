@@ -1,5 +1,6 @@
 """Score a checkpoint on labelled pictures: which of them, with which weights, and against which class names."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -22,10 +23,11 @@ from convnext.metrics.classification import Scores
 from convnext.models import require_fits
 from convnext.preprocess import Preprocess
 from convnext.recipe import Data, Recipe
-from convnext.tasks.classify import ClassifyMetric, ClassifyTask
+from convnext.tasks.classify import ClassifyMetric, ClassifyTask, ReadyBatch
 from convnext.train.device import Precision, choose_device, choose_precision
 from convnext.train.distributed import ALONE, World
-from convnext.train.score import score
+from convnext.train.score import Scorable, score
+from convnext.train.task import Metric
 from convnext.weights import Loaded
 
 ValueT = TypeVar("ValueT")
@@ -157,21 +159,42 @@ def score_pictures(
 ) -> tuple[Scores, Mapping[str, str]]:
     """Score a network on pictures whose labels count the classes of its head; also return what could not be read.
 
-    Each picture is scored once, whatever the number of processes. UserError when not one could be read.
+    Each picture is scored once, whatever the number of processes. UserError when not one could be read, or the
+    network's outputs are no numbers.
     """
     settings = Data(size=max(preprocess.size, 8), batch_size=how.batch_size, workers=0)
     source = Source(name="evaluation", classes=tuple(classes), train=pictures, val=pictures, label_safe=LabelSafe())
     task = ClassifyTask(source, Recipe(name="evaluation", data=settings), preprocess=preprocess, seed=0)
-    place, precision = place_for(how)
+    metric, unreadable = scored_metric(loaded, task, pictures, preprocess, how)
+    assert isinstance(metric, ClassifyMetric)
+    scores = metric.scores()
+    require_numbers(scores.ece, how)
+    return scores, unreadable
+
+
+def scored_metric(
+    loaded: Loaded, task: Scorable[Batch, ReadyBatch], pictures: Split, preprocess: Preprocess, how: Scoring
+) -> tuple[Metric[ReadyBatch], Mapping[str, str]]:
+    """Show each picture to a network once; return what a task counts of it, and what could not be read."""
+    place, precision = _place_for(how)
     network = loaded.network.to(place)
-    batches = counted_batches(pictures, preprocess, how)
+    batches = _counted_batches(pictures, preprocess, how)
     with how.world.together():
         scored = score(task, {"raw": network}, batches, device=place, precision=precision, world=how.world)["raw"]
-    assert isinstance(scored.metric, ClassifyMetric)
-    return scored.metric.scores(), scored.unreadable
+    return scored.metric, scored.unreadable
 
 
-def place_for(how: Scoring) -> tuple[torch.device, Literal["float32", "bfloat16"]]:
+def require_numbers(ece: float, how: Scoring) -> None:
+    """Raise UserError where the calibration error tells that outputs of the network were no numbers."""
+    with how.world.together():
+        if not math.isfinite(ece):
+            raise UserError(
+                "the outputs of the network are no numbers (NaN or infinite) for some of the pictures, so there is no "
+                "score; its weights are broken or have diverged: take an earlier checkpoint, or copy the file again"
+            )
+
+
+def _place_for(how: Scoring) -> tuple[torch.device, Literal["float32", "bfloat16"]]:
     """Return the device of this process and the precision that suits it."""
     with how.world.together():
         place = choose_device(how.device, how.world.local_rank if how.world.size > 1 else None)
@@ -179,7 +202,7 @@ def place_for(how: Scoring) -> tuple[torch.device, Literal["float32", "bfloat16"
     return place, precision
 
 
-def counted_batches(pictures: Split, preprocess: Preprocess, how: Scoring) -> Iterator[Batch]:
+def _counted_batches(pictures: Split, preprocess: Preprocess, how: Scoring) -> Iterator[Batch]:
     """Return this process's batches, each picture once, and tell `how.progress` of the pictures of all processes."""
     workers = how.workers
     if workers is None:

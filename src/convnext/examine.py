@@ -11,11 +11,11 @@ from convnext.data.tar_index import Note
 from convnext.errors import UserError
 from convnext.evaluate import (
     Scoring,
-    counted_batches,
-    place_for,
     preprocess_for,
+    require_numbers,
     rows_of_classes,
     score_pictures,
+    scored_metric,
     scores_dict,
     told_apart,
     with_rows,
@@ -29,7 +29,6 @@ from convnext.robustness.corruption_score import CorruptionError, corruption_err
 from convnext.robustness.sets import TITLES, Exam, SetName, open_set
 from convnext.robustness_reference import Comparison, Row, compare
 from convnext.tasks.several_labels import RealMetric, SeveralLabelsScoring
-from convnext.train.score import score
 from convnext.weights import Loaded
 
 # Real frost, and the draws and library versions of the published files, are not to be had.
@@ -212,13 +211,11 @@ def _score_real(
         rows = rows_of_classes(TITLES["real"], wnids, loaded.labels, loaded.network.spec.num_classes)
     right = tuple(tuple(int(rows[one]) for one in row) for row in exam.real)
     task = SeveralLabelsScoring(right, preprocess)
-    place, precision = place_for(how)
-    network = loaded.network.to(place)
-    batches = counted_batches(exam.split, preprocess, how)
-    with how.world.together():
-        scored = score(task, {"raw": network}, batches, device=place, precision=precision, world=how.world)["raw"]
-    assert isinstance(scored.metric, RealMetric)
-    return scored.metric.scores(), scored.unreadable
+    metric, unreadable = scored_metric(loaded, task, exam.split, preprocess, how)
+    assert isinstance(metric, RealMetric)
+    scores = metric.scores()
+    require_numbers(scores.ece, how)
+    return scores, unreadable
 
 
 def _examine_corrupted(loaded: Loaded, data: str, conditions: Conditions, how: Scoring) -> Examination:

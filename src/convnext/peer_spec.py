@@ -13,7 +13,24 @@ from convnext.spec import NetSpec
 
 Library = Literal["timm", "torchvision"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
-Option = bool | int | float | str | tuple[int | float | str, ...]
+Option = bool | int | float | str | tuple[int | float | str, ...] | None
+# Arguments that something else decides, and those by which timm reads a file, which may run what is in it.
+_RESERVED = frozenset(
+    [
+        "num_classes",
+        "in_channels",
+        "in_chans",
+        "img_size",
+        "image_size",
+        "input_size",
+        "pretrained",
+        "weights",
+        "checkpoint_path",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "cache_dir",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +57,14 @@ class PeerSpec:
     def __post_init__(self) -> None:
         if self.library not in LIBRARIES:
             raise UserError(f"library must be one of {', '.join(LIBRARIES)}, got {self.library!r}")
-        if not self.name:
+        if not isinstance(self.name, str) or not self.name:
             raise UserError(f"{self.library}: needs a name after the colon, as in timm:swin_tiny_patch4_window7_224")
-        for name in ("num_classes", "in_channels"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be a whole number of at least 1, got {getattr(self, name)!r}")
+        for name in ("num_classes", "in_channels", "size"):
+            value = getattr(self, name)
+            if (value is not None or name != "size") and (type(value) is not int or value < 1):
+                raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name, option in self.options:
+            _require_option(name, option)
         object.__setattr__(self, "options", tuple(sorted(self.options)))
 
     @property
@@ -83,13 +103,20 @@ def spec_from_dict(values: Mapping[str, Any]) -> Spec:
 
 def with_options(spec: PeerSpec, settings: Mapping[str, Any]) -> PeerSpec:
     """Return the spec with further arguments of the library's function, as `--set model.embed_dim=48` asks."""
-    for name in ("num_classes", "in_channels", "in_chans", "img_size", "pretrained", "weights"):
-        if name in settings:
-            raise UserError(f"model.{name} cannot be set; the data, the recipe or --weights decides it")
     return replace(spec, options=tuple({**dict(spec.options), **dict(_options(settings))}.items()))
 
 
+def _require_option(name: str, value: object) -> None:
+    if name in _RESERVED:
+        raise UserError(f"model.{name} cannot be set; the data, the recipe or --weights decides it")
+    each = value if isinstance(value, tuple) else (value,)
+    if value is not None and not all(isinstance(one, bool | int | float | str) for one in each):
+        raise UserError(f"model.{name} must be a number, a text, true, false, none, or a list, got {value!r}")
+
+
 def _options(values: Mapping[str, Any]) -> tuple[tuple[str, Option], ...]:
+    if not isinstance(values, Mapping):
+        raise UserError(f"options must be names with values, got {values!r}")
     return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
 
 

@@ -16,6 +16,9 @@ from convnext.cost import Cost
 from convnext.errors import UserError, nearest
 from convnext.peer_spec import PeerSpec
 
+# What libraries raise of an option or a picture size that they did not expect.
+_REFUSALS = (TypeError, ValueError, AssertionError, RuntimeError, AttributeError, ArithmeticError, LookupError)
+
 
 class Peer(Classifier):
     """A network of another library; maps pictures (N, C, H, W) to logits (N, num_classes).
@@ -35,6 +38,8 @@ class Peer(Classifier):
         self.spec = spec
         self.drop_path = drop_path
         self.net = _BUILD[spec.library](spec, drop_path)
+        if drop_path == 0:
+            _keep_every_branch(self.net)
         self._head_name = _head_name(self.net, spec)
         if head_scale != 1:
             self.scale_head(head_scale)
@@ -147,12 +152,20 @@ def _explained(spec: PeerSpec) -> Iterator[None]:
     except NotImplementedError:
         # Of a device without memory, which `without_memory` answers.
         raise
-    except (TypeError, ValueError, AssertionError, RuntimeError, AttributeError) as error:
+    except _REFUSALS as error:
         options = ", ".join(f"{name}={value}" for name, value in spec.options) or "no options"
         raise UserError(
             f"{spec.title} cannot be built with {options}, stochastic depth as the recipe asks and pictures of "
             f"{spec.size or 'its own'} pixels: {' '.join(str(error).split())}"
         ) from error
+
+
+def _keep_every_branch(net: nn.Module) -> None:
+    """Switch stochastic depth off where the library has some by default, as timm's Swin (0.1)."""
+    for module in net.modules():
+        name = {"DropPath": "drop_prob", "StochasticDepth": "p"}.get(type(module).__name__)
+        if name is not None:
+            setattr(module, name, 0.0)
 
 
 def _head_name(net: nn.Module, spec: PeerSpec) -> str:
@@ -195,7 +208,7 @@ def peer_cost(spec: PeerSpec, size: int) -> Cost:
     try:
         with counter, torch.no_grad():
             net(torch.empty(1, spec.in_channels, size, size, device="meta"))
-    except (RuntimeError, AssertionError) as error:
+    except _REFUSALS as error:
         raise UserError(
             f"{spec.title} cannot take pictures of {size} pixels: {' '.join(str(error).split())}"
         ) from error

@@ -45,7 +45,7 @@ MEASURES: dict[str, Measure] = {
     "imagenet_top1": Measure(title="ImageNet-1K top-1 %", images=50_000, tolerance=0.2, why=_ROUNDING),
     "imagenet_top5": Measure(title="ImageNet-1K top-5 %", images=50_000, tolerance=0.2, why=_ROUNDING),
     "real_top1": Measure(title="ImageNet ReaL top-1 %", images=46_837, tolerance=0.2, why=_ROUNDING),
-    "v2_top1": Measure(title="ImageNet-V2 top-1 %", images=10_000, tolerance=0.3, why=_SMALL_SET),
+    "v2_top1": Measure(title="ImageNet-V2 (matched frequency) top-1 %", images=10_000, tolerance=0.3, why=_SMALL_SET),
     "a_top1": Measure(
         title="ImageNet-A top-1 %",
         images=7_500,
@@ -148,7 +148,7 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (rf"^convnext-(?P<kind>{_SIZES})-(?P<size>224|384)$", "convnext_{kind}"),
     # torchvision's first weights, which the paper starts from (its second ones are trained otherwise).
     (r"^resnet50-(0676ba61|19c8e357)(?!\w)", "resnet50"),
-    (r"^resnet50\.tv_in1k$", "resnet50"),
+    (r"^resnet50\.(tv_in1k|IMAGENET1K_V1)$", "resnet50"),
 )
 
 

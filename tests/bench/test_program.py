@@ -173,6 +173,15 @@ def test_a_training_step_learns_as_the_reference_does(name: str, dtype: str) -> 
     assert one.held_bytes() > 3 * 4 * one.params
 
 
+@pytest.mark.parametrize("name", ["swin_tiny", "torchvision:efficientnet_b0"])
+def test_a_network_that_drops_at_random_by_default_is_stepped_without(name: str) -> None:
+    # timm's Swin drops branches of its own accord; torchvision's EfficientNet does, and has dropout before its head.
+    one = build(replace(TRAINING, model=name, batch=2))
+    one.call()
+    check = one.check()
+    assert check.passed and check.error < check.tolerance / 10
+
+
 def test_a_training_step_that_does_not_learn_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     class Frozen(nn.Module):
         def __init__(self, model: nn.Module) -> None:

@@ -105,6 +105,26 @@ def test_what_is_no_record_is_refused_in_one_sentence(text: str, tmp_path: Path)
     assert str(path) in str(error.value) and path.read_text() == text
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": ["x"]},
+        {"gmacs": float("nan")},
+        {"gmacs": float("inf")},
+        {"round_seconds": "x"},
+        {"round_seconds": [0]},
+    ],
+)
+def test_a_row_that_was_edited_by_hand_is_refused_in_one_sentence(changes: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    record(path).put([row()])
+    values = json.loads(path.read_text())
+    values["rows"][0] |= changes
+    path.write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"bench\.json is no record of convnext bench .*; take another name for --out"):
+        record(path)
+
+
 def test_other_versions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     record(path).put([row()])

@@ -24,6 +24,7 @@ TABLE_1 = """
     vit_base_384@384 vit_large_384@384 bit_r101x3@384 bit_r152x4@480
     convnext_tiny@224 convnext_small@224 convnext_base@224 convnext_large@224 convnext_xlarge@224
     convnext_tiny@384 convnext_small@384 convnext_base@384 convnext_large@384 convnext_xlarge@384
+    resnet50@224 resnet200@224
 """.split()
 TABLE_2 = """
     vit_small@224 vit_base@224 vit_large@224
@@ -48,35 +49,18 @@ def test_every_system_has_its_row_once() -> None:
     assert titles(table_subjects("1"))[:3] == ["regnety_16g@224", "efficientnet_b7@600", "efficientnetv2_large@480"]
 
 
-def test_counting_gives_the_printed_digits_or_what_the_exception_says() -> None:
-    told = set()
-    for row in PAPER_ROWS:
+def test_a_printed_number_that_counting_does_not_give_is_told_with_its_reason() -> None:
+    # That counting gives all others is held in tests/test_cost.py and tests/test_peers.py.
+    exceptions = [row for row in PAPER_ROWS if row.counted_gmacs is not None]
+    assert len({row.model for row in exceptions}) == 8
+    for row in exceptions:
         subject = Subject(model=row.model, size=row.size)
         cost = counted(subject)
-        if row.counted_gmacs is None:
-            assert f"{cost.gmacs:.1f}" == f"{row.gmacs:.1f}" or abs(cost.gmacs - row.gmacs) <= 0.05, subject
-        else:
-            assert cost.gmacs == pytest.approx(row.counted_gmacs, abs=0.006) and row.reason
-        expected = row.params_millions if row.counted_params_millions is None else row.counted_params_millions
-        tolerance = 0.5 if row.counted_params_millions is None else 0.05
-        assert cost.params / 1e6 == pytest.approx(expected, abs=tolerance), subject
         said = disagreements(subject, cost)
-        if row.counted_gmacs is not None:
-            told.add(subject.title)
-            assert any(f"{row.gmacs:.1f} GMACs printed, {cost.gmacs:.2f} counted" in text for text in said)
-            assert any(row.reason in text for text in said)
-        assert not any("the reason is not known" in text for text in said)
-    # By name: no other row disagrees.
-    assert told == {
-        "regnety_16g@224", "efficientnet_b7@600", "efficientnetv2_large@480", "efficientnetv2_xlarge@480",
-        "bit_r101x3@384", "bit_r152x4@480", "swin_base_384@384", "convnext_base@384",
-    }  # fmt: skip
-    assert {s.title for s in map(_subject, TABLE_1 + TABLE_2) if disagreements(s, counted(s))} == told
-
-
-def _subject(title: str) -> Subject:
-    model, _, size = title.partition("@")
-    return Subject(model=model, size=int(size))
+        assert any(f"{row.gmacs:.1f} GMACs printed, {cost.gmacs:.2f} counted" in text for text in said)
+        assert any(row.reason in text for text in said)
+    tiny = Subject(model="swin_tiny", size=224)
+    assert disagreements(tiny, counted(tiny)) == []
 
 
 def test_a_disagreement_nobody_explained_is_said_all_the_same() -> None:
@@ -102,6 +86,8 @@ def test_both_parts_of_table_1_and_the_other_tables_are_beside() -> None:
     assert (only_22k.top1, only_22k.top1_22k) == (None, 86.3)
     isotropic = printed(Subject(model="convnext_isotropic_base", size=224))
     assert (isotropic.top1, isotropic.training_memory_bytes) == (82.0, 7_700_000_000)
+    resnet = printed(Subject(model="resnet50", size=224))
+    assert (resnet.gmacs, resnet.top1, resnet.params, resnet.images_per_second) == (4.09, 76.13, None, None)
     assert set(printed(Subject(model="convnext_tiny", size=256)).to_dict().values()) == {None}
 
 
@@ -130,7 +116,7 @@ def test_wrong_names_are_one_sentence(names: list[str], words: str) -> None:
 
 def test_who_needs_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {subject.title for subject in table_subjects("1") if not needs_timm(subject)}
-    assert ours == {title for title in TABLE_1 if title.startswith("convnext")}
+    assert ours == {title for title in TABLE_1 if title.startswith(("convnext", "resnet"))}
     assert not needs_timm(named_subject("torchvision:resnet50")) and timm_is_there()
     monkeypatch.setitem(sys.modules, "timm", None)
     assert not timm_is_there()

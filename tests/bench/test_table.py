@@ -156,3 +156,12 @@ def test_a_program_is_its_own_key() -> None:
     assert Program.from_dict(program.to_dict()) == program and program.subject == Subject(model="a", size=64)
     with pytest.raises(UserError, match="batch must be at least 1"):
         one("a", 0)
+
+
+def test_a_ratio_that_is_missing_is_said_and_why() -> None:
+    alone = measured(BASE, 0.5, reference_round_seconds=())
+    said = notes([alone, measured(replace(BASE, batch=2), 0.5)], SETTINGS, a100=False)
+    assert said[0] == "no ratio at batch 1: a@64 failed there; bench it alone to see why"
+    assert sum("no ratio" in text for text in said) == 1
+    failed = measured(BASE, 0.5, failed="why", reference_round_seconds=())
+    assert not any("no ratio" in text for text in notes([failed], SETTINGS, a100=False))

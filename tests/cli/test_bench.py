@@ -97,12 +97,15 @@ def test_the_same_command_goes_on(crew: Crew, tmp_path: Path) -> None:
     assert "dtype was fp32, and is bf16 now" in refused(*asked, "--dtype", "bf16")
 
 
-def test_ctrl_c_shows_what_was_done_and_how_to_go_on(crew: Crew, tmp_path: Path) -> None:
+def test_ctrl_c_shows_what_was_done_and_how_to_go_on(
+    crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["convnext", "bench", "--models", "my net"])
     crew.failing[("convnext_atto", "finish")] = KeyboardInterrupt()
     out = ["--out", str(tmp_path / "bench.json")]
     asked = ["--models", "resnet50,convnext_atto", "--batch", "1", "--reference", "resnet50"]
     result = invoke(*asked, *out, code=130)
-    assert "stopped; go on with: convnext " in result.stderr and crew.alive == []
+    assert "stopped; go on with: convnext bench --models 'my net'" in result.stderr and crew.alive == []
     assert "--out FILE" in invoke(*asked, code=130).stderr
     # Two batches are two groups: the first one is kept.
     crew.failing.clear()
@@ -126,8 +129,8 @@ def test_without_timm_its_rows_are_left_out_of_a_table_and_refused_by_name(
     monkeypatch.setitem(sys.modules, "timm", None)
     result = invoke("--json")
     rows = json.loads(result.stdout)
-    assert len(rows) == 10 and all(row["model"].startswith("convnext") for row in rows)
-    assert result.stderr.count("pip install 'convnext[peers]'") == 1 and "16 of 26 rows are left out" in result.stderr
+    assert len(rows) == 12 and all(row["model"].startswith(("convnext", "resnet")) for row in rows)
+    assert result.stderr.count("pip install 'convnext[peers]'") == 1 and "16 of 28 rows are left out" in result.stderr
     for names in ("timm:vit_base_patch16_224", "vit_small@192"):
         assert "pip install 'convnext[peers]'" in refused("--models", f"convnext_atto,{names}")
 

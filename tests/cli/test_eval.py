@@ -111,6 +111,24 @@ def test_mistakes_are_one_sentence(checkpoint, pictures, flags, words):
         run(checkpoint, str(pictures), *flags)
 
 
+@pytest.mark.parametrize("on", [None, "imagenet", "real"])
+def test_outputs_that_are_no_numbers_are_one_sentence(pictures, tmp_path, on):
+    network = create_model(replace(CONVNEXT_TINY, depths=(1, 1, 1, 1), width=8))
+    nn.init.constant_(network.classifier.bias, float("nan"))
+    save_model(tmp_path / "broken.safetensors", network, labels=imagenet_1k().names, preprocess=Preprocess(size=32))
+    (tmp_path / "real.json").write_text(json.dumps([[1]] * 7))
+    flags = [] if on is None else ["--on", on, *(["--labels", str(tmp_path / "real.json")] if on == "real" else [])]
+    with pytest.raises(UserError, match="outputs of the network are no numbers"):
+        run(str(tmp_path / "broken.safetensors"), str(pictures if on else pictures / "val"), *flags, "--json")
+
+
+def test_a_matrix_that_cannot_be_written_costs_no_score(checkpoint, pictures, capsys):
+    arguments = ["eval", checkpoint, str(pictures), "--on", "imagenet", "--confusion", "/nowhere/matrix.csv", "--json"]
+    with pytest.raises(UserError, match=r"cannot write /nowhere/matrix\.csv"):
+        app(arguments, standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["images"] == 7
+
+
 def test_processes_share_the_pictures_and_one_speaks(checkpoint, pictures):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "convnext", "eval"]
     done = subprocess.run(

@@ -85,6 +85,9 @@ def test_labels_without_room_are_named(tmp_path: Path) -> None:
     [
         (["--out", "figure.pdf"], "written as .png, .svg or .html, got figure.pdf"),
         (["--out", "missing/figure.svg"], "cannot write missing/figure.svg: there is no folder missing"),
+        (["--out", "."], "the figure needs the name of a file, got .; give one such as figure1"),
+        (["--out", "/"], "the figure needs the name of a file, got /; give one such as /figure1"),
+        (["--out", ".."], "the figure needs the name of a file, got ..; give one such as ../figure1"),
         (["bench.json"], "there is no bench.json; give a record of convnext bench"),
         (["."], "there is no finished run in ."),
     ],

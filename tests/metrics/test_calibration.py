@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -45,3 +47,7 @@ def test_equals_the_formula_however_it_is_cut(pictures, cut):
         bins.update(torch.from_numpy(confidence[part]), torch.from_numpy(right[part]))
     whole.merge(other)
     assert whole.error() == pytest.approx(100 * total, abs=1e-9)
+
+
+def test_what_is_no_number_does_not_vanish():
+    assert math.isnan(error_of([0.9, math.nan], [True, False])) and math.isnan(error_of([math.nan], [True]))

@@ -55,8 +55,8 @@ MUTANTS = (
     Mutant(
         name="norms and the LayerScale of a LayerNorm net are decayed",
         file="train/optim.py",
-        right='return parameter.ndim > 1 and name.rpartition(".")[2] not in ("bias", "gamma")',
-        wrong='return name.rpartition(".")[2] != "bias"',
+        right='parameter.ndim > 1 and name not in undecayed and name.rpartition(".")[2] not in ("bias", "gamma")',
+        wrong='name.rpartition(".")[2] != "bias"',
         tests="tests/train/test_optim.py::test_decay_reaches_kernels_and_matrices_only",
     ),
     Mutant(

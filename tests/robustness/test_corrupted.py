@@ -61,3 +61,22 @@ def test_clean_pictures_are_corrupted(tmp_path):
     assert exam.classes == (WNIDS[1], WNIDS[3]) and exam.split.labels.tolist() == [0, 1]
     low, high = (np.asarray(found.open("contrast", level).split.picture(0)).std() for level in (5, 1))
     assert exam.split.picture(0).size == (224, 224) and low < high / 3
+
+
+def test_what_is_unknown_is_told_though_all_others_are_asked_for(tmp_path):
+    paint_all(tmp_path, [f"val/{PICTURE}"])
+    with pytest.raises(UserError, match="a severity is 1, 2, 3, 4 or 5, got 6"):
+        opened(tmp_path, severities=[1, 2, 3, 4, 5, 6])
+    with pytest.raises(UserError, match="there is no corruption fogg; did you mean fog"):
+        opened(tmp_path, corruptions=[*NAMES, "fogg"])
+
+
+def test_corrupted_pictures_are_not_corrupted_again(tmp_path, monkeypatch):
+    paint_all(tmp_path, [f"weather/fog/{level}/{PICTURE}" for level in (3, 4)])
+    with pytest.raises(
+        UserError, match=r"is one severity of fog; name .*fog or what holds it, and take --severities 3"
+    ):
+        opened(tmp_path / "weather" / "fog" / "3", corruptions=["snow"])
+    monkeypatch.chdir(tmp_path / "weather" / "fog")
+    found = opened(".", severities=[4])
+    assert found.chosen == (("fog", 4),) and not found.computed

@@ -123,6 +123,9 @@ def test_a_folder_with_the_name_of_a_system_is_a_folder(tmp_path: Path, monkeypa
         ),
         ("timm:resnet18@nowhere.pth", "nowhere.pth"),
         ("timm:nothing@{}", "timm has no model nothing"),
+        ("timm:resnet19", "timm has no model resnet19; did you mean resnet18"),
+        ("torchvision:resnet19", "torchvision has no classifier resnet19; did you mean resnet18"),
+        ("timm:resnet18@", "timm:resnet18@ names no file after the @"),
         ("torchvision:resnet18@{}", "has no head"),
     ],
 )

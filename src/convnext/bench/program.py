@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torchvision.ops import StochasticDepth
 
 from convnext.bench.check import Check, check_losses, check_outputs
 from convnext.bench.randomise import pictures, randomise
@@ -92,6 +94,7 @@ class TrainingStep:
         self._program = program
         self._device = torch.device(program.device)
         model = _fresh(program)
+        _leave_nothing_to_chance(model)
         self.params = sum(parameter.numel() for parameter in model.parameters())
         images = _pictures(program, program.batch)
         classes = torch.Generator().manual_seed(program.seed)
@@ -206,6 +209,17 @@ def _fresh(program: Program) -> Classifier:
     model = create_model(program.model, size=program.size)
     randomise(model, program.size, model.spec.in_channels, program.seed)
     return model
+
+
+def _leave_nothing_to_chance(model: nn.Module) -> None:
+    # timm's Swin and most networks of torchvision drop at random unless told otherwise, and two steps that draw
+    # different branches have no loss that could be compared.
+    for module in model.modules():
+        dropping: Any = module
+        if isinstance(module, _DropoutNd | StochasticDepth):
+            dropping.p = 0.0
+        elif hasattr(module, "drop_prob"):
+            dropping.drop_prob = 0.0
 
 
 def _pictures(program: Program, count: int) -> Tensor:

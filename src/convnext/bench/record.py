@@ -147,13 +147,18 @@ class Record:
                 _require_same(path, part, values[part], self._heading[part])
             if values["format"] != FORMAT:
                 raise UserError(f"{path} is of another version of this command; take another name for --out")
-            rows = [Row.from_dict(row) for row in values["rows"]]
+            rows = {row.program: row for row in map(Row.from_dict, values["rows"])}
+            for row in rows.values():
+                # Its rounds are reckoned with here, not when it is shown.
+                row.to_dict()
             self._heading["began"] = values["began"]
-        except (KeyError, TypeError, AttributeError) as error:
+        except UserError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise UserError(
                 f"{path} is no record of convnext bench ({type(error).__name__}: {error}); take another name for --out"
             ) from None
-        self._rows = {row.program: row for row in rows}
+        self._rows = rows
 
     def is_done(self, program: Program) -> bool:
         """Whether a program has a row that did not fail."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from convnext.bench.settings import Subject
 from convnext.cost import Cost
@@ -17,9 +17,11 @@ from convnext.reference import (
     TWENTY_TWO_K,
     PaperRow,
 )
+from convnext.roadmap import STEPS
 
 TableName = Literal["1", "2", "12"]
-TABLE_NAMES: tuple[TableName, ...] = get_args(TableName)
+# Where the roadmap starts: Table 1 has no row of them, Table 10 and 11 have.
+RESNETS = ("resnet50", "resnet200")
 USUAL_SIZE = 224
 
 
@@ -29,7 +31,8 @@ class Printed:
 
     params                      as a whole number, of millions as printed
     gmacs                       of the part trained on ImageNet-1K where both parts have the row
-    top1, top1_22k              in percent: trained on ImageNet-1K alone, and pre-trained on 22K
+    top1, top1_22k              in percent: trained on ImageNet-1K alone, and pre-trained on 22K; of the ResNets that
+                                of the original recipe (Tables 10 and 11)
     images_per_second           on a V100 in fp32 (Tables 1 and 2)
     a100_images_per_second      on an A100 in TF32 with channels-last (Table 12)
     training_memory_bytes       on a V100 at batch 32 (Table 2)
@@ -56,6 +59,9 @@ def paper_rows(subject: Subject) -> list[PaperRow]:
 def printed(subject: Subject) -> Printed:
     """Return what the paper prints of a network at this size, all None for one that it does not have."""
     rows = paper_rows(subject)
+    if subject.model in RESNETS and subject.size == USUAL_SIZE:
+        start = STEPS[0].published[subject.model]
+        return Printed(gmacs=start.gmacs, top1=start.top1)
     if not rows:
         return Printed()
     memory = _first(row.training_memory_gb for row in rows)
@@ -75,8 +81,11 @@ def _first(values: Any) -> Any:
 
 
 def table_subjects(table: TableName) -> list[Subject]:
-    """Return the networks of a table in its order, each once: 1, 2 (isotropic) or 12 (A100)."""
-    return list(dict.fromkeys(Subject(model=row.model, size=row.size) for row in PAPER_ROWS if _is_in(row, table)))
+    """Return the networks of a table in its order, each once: 1 (with the two ResNets), 2 (isotropic) or 12 (A100)."""
+    found = [Subject(model=row.model, size=row.size) for row in PAPER_ROWS if _is_in(row, table)]
+    if table == "1":
+        found += [Subject(model=model, size=USUAL_SIZE) for model in RESNETS]
+    return list(dict.fromkeys(found))
 
 
 def _is_in(row: PaperRow, table: TableName) -> bool:

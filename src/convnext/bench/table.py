@@ -137,6 +137,10 @@ def memory_text(count: int | None) -> str:
 def notes(rows: Sequence[Row], settings: Settings, *, a100: bool) -> list[str]:
     """Return what is to be said below the table: failures, printed numbers that counting does not give, the terms."""
     said = [f"failed: {row.program.title}: {row.failed}" for row in rows if row.failed is not None]
+    alone = dict.fromkeys(
+        (row.program.batch, row.reference) for row in rows if row.failed is None and not row.reference_round_seconds
+    )
+    said += [f"no ratio at batch {batch}: {name} failed there; bench it alone to see why" for batch, name in alone]
     subjects = list(dict.fromkeys(row.program.subject for row in rows))
     said += [f"* {text}" for subject in subjects for text in disagreements(subject, counted(subject))]
     reference = rows[0].reference if rows else settings.reference

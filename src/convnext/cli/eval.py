@@ -86,8 +86,9 @@ def evaluate(
             done = _on_set(loaded, data, on, labels, corruptions, severities, how)
         first = world.first
     if first:
-        _write_confusion(confusion, done)
         _show(done, row, {"checkpoint": checkpoint, "data": data}, json)
+        # Last, so that a place that cannot be written costs no score.
+        _write_confusion(confusion, done)
 
 
 def _check(on: str | None, part: PartName, confusion: Path | None, told: Mapping[str, object]) -> None:

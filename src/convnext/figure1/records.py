@@ -12,6 +12,8 @@ from convnext.folder import RECIPE, SUMMARY
 from convnext.models import model_name
 from convnext.peer_spec import peer_named
 
+# No axis reaches farther, and no network: one multiply-add is 1e-9 of a unit.
+_LEAST, _MOST = 1e-9, 1e15
 _WHAT_IT_MAY_BE = "give a record of convnext bench, a run's folder, or a folder of runs"
 
 
@@ -187,6 +189,8 @@ def _above_0(values: Mapping[str, Any], name: str, where: str) -> float:
     value = _number(values, name, where)
     if value <= 0:
         raise _missing(name, "a number above 0", value, where)
+    if not _LEAST <= value <= _MOST:
+        raise _missing(name, f"a number from {_LEAST:g} to {_MOST:g}", value, where)
     return value
 
 

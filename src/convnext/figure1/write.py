@@ -15,8 +15,10 @@ ENDINGS = (".png", ".svg", ".html")
 def files_of(out: Path) -> list[Path]:
     """Return what is written for a name: one file where its ending tells which, all three where it has none.
 
-    UserError for another ending.
+    UserError for another ending, and where there is no name.
     """
+    if out.name in ("", ".."):
+        raise UserError(f"the figure needs the name of a file, got {out}; give one such as {out / 'figure1'}")
     if not out.suffix:
         return [out.with_name(out.name + ending) for ending in ENDINGS]
     if out.suffix.lower() not in ENDINGS:
@@ -37,7 +39,7 @@ class Written:
 def write_figure1(content: Content, out: Path) -> Written:
     """Draw the figure and write `files_of` the name. The same content gives the same bytes.
 
-    UserError for another ending or a place that cannot be written.
+    UserError for what is no name, another ending or a place that cannot be written.
     """
     paths = files_of(out)
     figure = draw_panels(content.panels)

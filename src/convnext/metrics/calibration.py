@@ -17,9 +17,10 @@ class CalibrationBins:
         self._sums = torch.zeros(3, BINS, dtype=torch.float64)
 
     def update(self, confidence: Tensor, right: Tensor) -> None:
-        """Add pictures: confidence float (N,) from 0 to 1, right bool (N,)."""
+        """Add pictures: confidence float (N,) from 0 to 1, or NaN, which the error then is too; right bool (N,)."""
         confidence, right = confidence.detach().cpu().double(), right.cpu().double()
-        places = (torch.ceil(confidence * BINS) - 1).clamp(0, BINS - 1).long()
+        # A NaN has no bin, but must not vanish either.
+        places = (torch.ceil(confidence.nan_to_num(0) * BINS) - 1).clamp(0, BINS - 1).long()
         for row, values in enumerate((torch.ones_like(confidence), right, confidence)):
             self._sums[row] += torch.bincount(places, values, minlength=BINS)
 

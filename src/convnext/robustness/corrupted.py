@@ -40,14 +40,24 @@ def open_conditions(
     corruptions, severities  which of them; none for all
     note                     is told of folders that are passed over
 
-    UserError when a corruption or severity that was asked for is unknown or has no folder.
+    UserError when a corruption or severity that was asked for is unknown or has no folder, or the data is one severity
+    of a corruption.
     """
-    names = tuple(name for name in NAMES if not corruptions or name in map(_known, corruptions))
-    levels = tuple(level for level in SEVERITIES if not severities or level in map(check_severity, severities))
+    wanted = {corruption_named(name).name for name in corruptions} or set(NAMES)
+    asked = {check_severity(severity) for severity in severities} or set(SEVERITIES)
+    names = tuple(name for name in NAMES if name in wanted)
+    levels = tuple(level for level in SEVERITIES if level in asked)
     root = Path(data).expanduser()
     found = dict(_corruption_folders(root, DEPTH)) if root.is_dir() else {}
-    if root.name in NAMES and root.is_dir() and not found:
-        found = {root.name: root}
+    # Its own name is asked for, which "." does not tell.
+    own, outer = root.resolve().name, root.resolve().parent
+    if root.is_dir() and not found and own in NAMES:
+        found = {own: root}
+    if root.is_dir() and outer.name in NAMES and own in map(str, SEVERITIES):
+        # To corrupt these again would score something that nobody has published.
+        raise UserError(
+            f"{root} is one severity of {outer.name}; name {outer} or what holds it, and take --severities {own}"
+        )
     if not any(name in found for name in NAMES):
         return _computed(data, names, levels, note)
     extra = [name for name in EXTRA if name in found]
@@ -90,7 +100,3 @@ def _corruption_folders(root: Path, depth: int) -> Iterator[tuple[str, Path]]:
             yield folder.name, folder
         elif depth > 1 and not is_wnid(folder.name):
             yield from _corruption_folders(folder, depth - 1)
-
-
-def _known(name: str) -> str:
-    return corruption_named(name).name

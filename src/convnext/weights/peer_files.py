@@ -48,10 +48,12 @@ class PeerWeights:
 
 def named_peer(source: str) -> NamedPeer | None:
     """Return what a source names of another library; None where it is a path, or a hub id."""
-    name, _, file = source.partition("@")
+    name, at, file = source.partition("@")
     spec = peer_named(name)
     if spec is None or (name in PEERS and Path(source).exists()):
         return None
+    if at and not file:
+        raise UserError(f"{source} names no file after the @; leave the @ out for weights that the library fetches")
     inner, _, tag = spec.name.partition(".")
     return NamedPeer(shown=source, spec=replace(spec, name=inner), tag=tag, file=Path(file) if file else None)
 
@@ -77,6 +79,7 @@ def read_peer(peer: NamedPeer, choice: WeightsChoice) -> PeerWeights:
 
 def _fetched(peer: NamedPeer) -> dict[str, Tensor]:
     name = f"{peer.spec.name}.{peer.tag}" if peer.tag else peer.spec.name
+    build_empty(peer.spec)  # says what is wrong with a name before anything is fetched
     try:
         if peer.spec.library == "timm":
             with quiet_hub():
@@ -84,7 +87,6 @@ def _fetched(peer: NamedPeer) -> dict[str, Tensor]:
         else:
             from torchvision import models
 
-            build_empty(peer.spec)  # says what is wrong with a name before anything is fetched
             net = models.get_model(name, weights=peer.tag or "DEFAULT")
     except (OSError, URLError, RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
