@@ -60,11 +60,13 @@ def train(asked: argparse.Namespace) -> None:
         if (folder / SUMMARY).exists():
             continue
         if is_run(folder):
-            resume_run(folder, reporter=reporter)
+            result = resume_run(folder, reporter=reporter)
         else:
             own = with_overrides(recipe, [f"optim.lr={RATES[name]}", *asked.set])
             plan = RunPlan(data=asked.data, model=VARIANTS[name], recipe=own, seed=seed)
-            train_run(plan, out=folder, reporter=reporter)
+            result = train_run(plan, out=folder, reporter=reporter)
+        if not result.finished:
+            sys.exit(result.message)
 
 
 def keep(asked: argparse.Namespace) -> None:
