@@ -1,9 +1,11 @@
 """Wrong programs that a weak suite would pass: each is one changed line, and the named tests must fail on it."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -363,27 +365,44 @@ MUTANTS = (
 )
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[subprocess.Popen[str]]:
+    # Importing torch and torchvision takes longer than most of these tests.
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("warm.py")],
+        cwd=ROOT,
+        # None of these tests needs a plugin, and finding them takes a second each time.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.communicate()
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_the_suite_kills(mutant: Mutant, tmp_path: Path) -> None:
+def test_the_suite_kills(mutant: Mutant, warm: subprocess.Popen[str], tmp_path: Path) -> None:
     package = tmp_path / "src" / "convnext"
     shutil.copytree(ROOT / "src" / "convnext", package)
     text = (package / mutant.file).read_text(encoding="utf-8")
     assert text.count(mutant.right) == 1, f"{mutant.file} no longer holds the line that this mutant changes"
     (package / mutant.file).write_text(text.replace(mutant.right, mutant.wrong), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests.split()],
-        cwd=ROOT,
-        # None of these tests needs a plugin, and finding them takes a second each time.
-        env={
-            **os.environ,
-            "PYTHONPATH": str(package.parent),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = {"source": str(package.parent), "tests": mutant.tests.split(), "out": str(tmp_path / "printed")}
+    assert warm.stdin is not None and warm.stdout is not None
+    warm.stdin.write(json.dumps(asked) + "\n")
+    warm.stdin.flush()
+    code = warm.stdout.readline().strip()
+    printed = (tmp_path / "printed").read_text(encoding="utf-8")
     # 1 is "tests failed"; a mutant that cannot even be imported, or tests that are not found, prove nothing.
-    assert done.returncode == 1, f"survived (exit code {done.returncode}):\n{done.stdout[-2000:]}"
-    assert "\nFAILED " in done.stdout, done.stdout[-2000:]
+    assert code == "1", f"survived (exit code {code}):\n{printed[-2000:]}"
+    assert "\nFAILED " in printed, printed[-2000:]
+
+
+def test_tests_pass_where_nothing_was_changed(warm: subprocess.Popen[str], tmp_path: Path) -> None:
+    asked = {"source": str(ROOT / "src"), "tests": ["tests/train/test_optim.py"], "out": str(tmp_path / "printed")}
+    assert warm.stdin is not None and warm.stdout is not None
+    warm.stdin.write(json.dumps(asked) + "\n")
+    warm.stdin.flush()
+    assert warm.stdout.readline().strip() == "0", (tmp_path / "printed").read_text(encoding="utf-8")[-2000:]
