@@ -301,8 +301,8 @@ def against_swin_table() -> str:
             paper, paper_base = (found[name, 1]["paper_images_per_second"] for name in (model, base))
             cells.append("" if model == base else f"{paper_base / paper:.2f}")
             rows.append(cells)
-    columns = ["model", "M params", "GMACs", "images/s, batch 1", "ConvNeXt is faster by", "images/s, batch 8"]
-    columns += ["ConvNeXt is faster by", "on the paper's V100 by"]
+    columns = ["model", "M params", "GMACs", "images/s, batch 1", "ConvNeXt over it", "images/s, batch 8"]
+    columns += ["ConvNeXt over it", "on the paper's V100"]
     return markdown(columns, rows) + benched_on(one)
 
 
@@ -354,7 +354,7 @@ def benched_on(one: dict[str, Any]) -> str:
     rounds = [row["rounds"] for row in one["rows"]]
     return (
         f"\n{one['machine']['processor']}, {first['threads']} threads, fp32, eager, {versions}; medians of "
-        f"{min(rounds)} to {max(rounds)} interleaved rounds; "
+        f"{' to '.join(map(str, sorted({min(rounds), max(rounds)})))} interleaved rounds; "
         f"commit {first['commit']}, {first['measured']}.\n"
     )
 
