@@ -1,5 +1,6 @@
 """Programs, costs and workers that are made for tests: no process, no network, no waiting."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,14 +52,18 @@ class Crew:
     """Makes workers that note what they are asked, in one list of (what, model).
 
     call_seconds  of each model, a number or what gives the next one
-    failing       model and stage ("begin", "round", "finish") to what is raised there
+    failing       model and stage ("begin", "warm up", "round", "finish") to what is raised there
+    all_build     where all must be building at the same time
     """
 
     def __init__(
         self,
         call_seconds: Mapping[str, float | Callable[[], float]] | None = None,
         failing: Mapping[tuple[str, str], BaseException] | None = None,
+        all_build: threading.Barrier | None = None,
     ) -> None:
+        self.building = self.most_building = 0
+        self.all_build = all_build
         self.log: list[tuple[str, str]] = []
         self.alive: list[str] = []
         self.calls: list[int] = []
@@ -89,11 +94,24 @@ class MadeWorker:
         found = self.crew.call_seconds.get(self.name, 0.1)
         return found() if callable(found) else found
 
-    def begin(self, asked: Program, warm_seconds: float) -> dict[str, Any]:
+    def begin(self, asked: Program) -> dict[str, Any]:
         self.name = asked.model
         self.crew.alive.append(self.name)
-        self._note("begin")
-        return {"params": 1, "first_seconds": 3.0, "call_seconds": self._seconds(), "threads": 1}
+        self.crew.building += 1
+        self.crew.most_building = max(self.crew.most_building, self.crew.building)
+        try:
+            self._note("begin")
+            if self.crew.all_build is not None:
+                # Broken where one is built after the other.
+                self.crew.all_build.wait(timeout=20)
+        finally:
+            self.crew.building -= 1
+        return {"params": 1, "first_seconds": 3.0, "threads": 1}
+
+    def warm_up(self, seconds: float) -> dict[str, Any]:
+        assert self.crew.building == 0, "another one is still being built"
+        self._note("warm up")
+        return {"call_seconds": self._seconds()}
 
     def round(self, calls: int) -> float:
         self.crew.calls.append(calls)

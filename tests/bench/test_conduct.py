@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
@@ -46,7 +47,24 @@ def test_programs_take_turns_with_a_rest_before_each() -> None:
     turns = [what for what, _ in crew.log if what in ("sleep", "round")]
     assert turns == ["sleep", "round"] * 6
     stages = [what for what, _ in crew.log if what != "sleep"]
-    assert stages == ["begin", "begin", *["round"] * 6, "finish", "finish"] and crew.alive == []
+    assert stages == [*["begin"] * 2, *["warm up"] * 2, *["round"] * 6, *["finish"] * 2] and crew.alive == []
+
+
+def test_on_a_gpu_eight_are_built_side_by_side_and_timed_in_turns() -> None:
+    settings = replace(SETTINGS, device="cuda")
+    programs = [one(name, settings=settings) for name in "abcdefghi"]
+    known = costs(*programs)
+    plan = groups(programs, REFERENCE, settings, known, None)
+    assert [len(group.everyone) for group in plan] == [8, 2]
+    crew = Crew(all_build=threading.Barrier(8))
+    assert run_groups(plan[:1], settings, known, record(), Silent(), memory=None, tools=crew.tools())
+    assert crew.rounds()[:16] == "abcdefgh" * 2 and crew.alive == []
+
+
+def test_on_a_cpu_one_is_built_after_the_other() -> None:
+    crew = Crew()
+    measure(crew, A, B, C)
+    assert crew.most_building == 1
 
 
 def test_a_slow_program_has_three_rounds_and_a_fast_one_more_calls_in_each() -> None:
@@ -116,7 +134,7 @@ def test_the_layouts_of_a_network_stay_together() -> None:
     assert [group.programs for group in alone] == [tuple(both[:3]), (both[3],)]
 
 
-@pytest.mark.parametrize("stage", ["begin", "round", "finish"])
+@pytest.mark.parametrize("stage", ["begin", "warm up", "round", "finish"])
 def test_a_program_that_fails_says_why_and_the_others_go_on(stage: str) -> None:
     crew = Crew(failing={("b", stage): FailedError("it broke", {"check_error": 0.5})})
     finished, reporter = measure(crew, A, B, C)
@@ -125,7 +143,7 @@ def test_a_program_that_fails_says_why_and_the_others_go_on(stage: str) -> None:
     assert broken["failed"] == "it broke" and broken["images_per_second"] is None and broken["round_seconds"] == []
     assert broken["check_error"] == 0.5 and broken["params"] == 10**6
     assert first["ratio"] == 1.0 and last["images_per_second"] == 10 and last["ratio"] == 1.0
-    assert crew.rounds().count("b") == {"begin": 0, "round": 1, "finish": 3}[stage]
+    assert crew.rounds().count("b") == {"begin": 0, "warm up": 0, "round": 1, "finish": 3}[stage]
 
 
 def test_without_its_reference_a_row_has_a_speed_and_no_ratio() -> None:

@@ -17,7 +17,7 @@ from convnext.bench.worker import Session
 from convnext.errors import UserError
 from tests.bench.made import one
 
-ASKED = {"program": one("convnext_atto").to_dict(), "warm_seconds": 0.0}
+ASKED = {"program": one("convnext_atto").to_dict()}
 
 
 class Made:
@@ -46,7 +46,8 @@ def test_it_begins_calls_and_tells_of_memory() -> None:
     # What was held before is not the program's.
     ballast = torch.ones(50_000_000)
     begun = session.answer(ASKED)
-    assert begun["params"] == 7 and begun["threads"] == torch.get_num_threads() and begun["call_seconds"] > 0
+    assert begun["params"] == 7 and begun["threads"] == torch.get_num_threads() and made.calls == 1
+    assert session.answer({"warm_seconds": 0.0})["call_seconds"] > 0
     assert made.calls == 2, "the first one and one to warm up"
     assert session.answer({"calls": 5})["seconds"] > 0 and made.calls == 7
     told = session.answer({"finish": True})
@@ -61,6 +62,7 @@ def test_wrong_outputs_first_or_later_are_a_failure(right: int) -> None:
     session = Session(lambda asked: Made(right))
     answer = session.answer(ASKED)
     if right:
+        session.answer({"warm_seconds": 0.0})
         session.answer({"calls": 4})
         assert "failed" not in answer
         answer = session.answer({"finish": True})
@@ -97,7 +99,7 @@ def test_a_process_that_is_killed_says_why(number: int, words: str) -> None:
     try:
         os.kill(worker._process.pid, number)
         with pytest.raises(FailedError, match=words):
-            worker.begin(one("convnext_atto"), 0.0)
+            worker.begin(one("convnext_atto"))
     finally:
         worker.stop()
         worker.stop()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,8 @@ from convnext.machine import commit
 from convnext.train.signals import StopRequest
 
 MOST_IN_A_GROUP = 4
+# On a GPU building and compiling take far longer than timing, and are done side by side.
+MOST_IN_A_GROUP_ON_A_GPU = 8
 # Of the free memory; the rest is for what the estimate does not know.
 SHARE_OF_MEMORY = 0.5
 LEAST_ROUNDS, MOST_ROUNDS = 3, 15
@@ -97,7 +100,8 @@ def _bundles(
 
 
 def _fits(group: Group, costs: Mapping[Program, Cost], memory: int | None) -> bool:
-    if len(group.everyone) > MOST_IN_A_GROUP:
+    on_a_gpu = group.reference.device.startswith("cuda")
+    if len(group.everyone) > (MOST_IN_A_GROUP_ON_A_GPU if on_a_gpu else MOST_IN_A_GROUP):
         return False
     needed = sum(needed_bytes(one, costs[one]) for one in group.everyone)
     return memory is None or needed <= SHARE_OF_MEMORY * memory
@@ -161,32 +165,49 @@ class _GroupRun:
 
     def measured(self, memory: int | None) -> list[Row]:
         """Return the rows of the group's own programs."""
+        everyone = self._group.everyone
+        # One after another on a CPU, whose cores each of them takes for itself.
+        builders = ThreadPoolExecutor(len(everyone) if everyone[0].device.startswith("cuda") else 1)
         try:
-            for one in self._group.everyone:
-                self._begin(one, memory)
+            begun = {one: builders.submit(self._begin, one) for one in everyone if self._start(one, memory)}
+            for one, beginning in begun.items():
+                self._tell(f"{one.title}: building and checking")
+                beginning.result()
+            for one in self._alive():
+                self._warm_up(one)
             calls = {one: self._calls(one) for one in self._alive()}
             self._take_turns(calls)
             for one in self._alive():
                 with self._noting_failure(one) as worker:
                     self._facts[one] |= worker.finish()
         finally:
+            # A builder waits for its worker, and so ends with it.
             for worker in self._workers.values():
                 worker.stop()
+            builders.shutdown(cancel_futures=True)
         return [self._row(one, calls.get(one)) for one in self._group.programs]
 
     def _alive(self) -> list[Program]:
         return [one for one in self._workers if one not in self._failed]
 
-    def _begin(self, one: Program, memory: int | None) -> None:
-        self._tell(f"{one.title}: building and checking")
+    def _start(self, one: Program, memory: int | None) -> bool:
+        """Start the process of a program; False where it cannot fit."""
         least = weight_bytes(one, self._costs[one])
         if memory is not None and least > memory:
             self._failed[one] = f"{NO_MEMORY}: its weights alone take {least / 1e9:.1f} GB of {memory / 1e9:.1f} free"
-            return
+            return False
         self._workers[one] = self._tools.worker()
+        return True
+
+    def _begin(self, one: Program) -> None:
         with self._noting_failure(one) as worker:
-            warm = min(MOST_WARM_SECONDS, WARM_SHARE * self._settings.seconds)
-            self._facts[one] |= worker.begin(one, warm)
+            self._facts[one] |= worker.begin(one)
+
+    def _warm_up(self, one: Program) -> None:
+        self._tell(f"{one.title}: warming up")
+        warm = min(MOST_WARM_SECONDS, WARM_SHARE * self._settings.seconds)
+        with self._noting_failure(one) as worker:
+            self._facts[one] |= worker.warm_up(warm)
             self._forecast.learn(one, self._facts[one]["call_seconds"])
         timed = self._settings.seconds / self._forecast.seconds(one)
         self._left[one] = 0.0 if one in self._failed else min(1.0, timed)

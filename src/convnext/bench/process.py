@@ -24,8 +24,11 @@ class FailedError(Exception):
 class Worker(Protocol):
     """Whoever runs one program."""
 
-    def begin(self, program: Program, warm_seconds: float) -> dict[str, Any]:
-        """Build, check and warm up; FailedError where that cannot be done. Keys as `convnext.bench.worker` has them."""
+    def begin(self, program: Program) -> dict[str, Any]:
+        """Build and check; FailedError where that cannot be done. Keys as `convnext.bench.worker` has them."""
+
+    def warm_up(self, seconds: float) -> dict[str, Any]:
+        """Call for so many seconds at the least, and return how long a call then takes; FailedError where it died."""
 
     def round(self, calls: int) -> float:
         """Do so many calls and return the seconds of one; FailedError where it died."""
@@ -52,9 +55,13 @@ class WorkerProcess:
             start_new_session=True,
         )
 
-    def begin(self, program: Program, warm_seconds: float) -> dict[str, Any]:
-        """Build, check and warm up."""
-        return self._ask({"program": program.to_dict(), "warm_seconds": warm_seconds})
+    def begin(self, program: Program) -> dict[str, Any]:
+        """Build and check."""
+        return self._ask({"program": program.to_dict()})
+
+    def warm_up(self, seconds: float) -> dict[str, Any]:
+        """Call for so many seconds at the least, and return how long a call then takes."""
+        return self._ask({"warm_seconds": seconds})
 
     def round(self, calls: int) -> float:
         """Do so many calls and return the seconds of one."""

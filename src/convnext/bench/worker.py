@@ -1,8 +1,8 @@
 """The process of one program, `python -m convnext.bench.worker`: a JSON request a line in, a JSON answer a line out.
 
 A process each keeps peak memory apart, and one program's compiled code, thread pool and allocator from the others'.
-It begins with {"program": ..., "warm_seconds": S}, goes on with {"calls": N} as often as it is asked, and ends with
-{"finish": true}, or at once when whoever asks is gone.
+It begins with {"program": ...}, which builds and checks, and {"warm_seconds": S}, goes on with {"calls": N} as often as
+it is asked, and ends with {"finish": true}, or at once when whoever asks is gone.
 """
 
 import contextlib
@@ -45,7 +45,9 @@ class Session:
         """Do what is asked; an answer with `failed` says in a sentence why it could not be done."""
         try:
             if "program" in request:
-                return self._begin(Program.from_dict(request["program"]), request["warm_seconds"])
+                return self._begin(Program.from_dict(request["program"]))
+            if "warm_seconds" in request:
+                return self._warm_up(request["warm_seconds"])
             if "calls" in request:
                 assert self._timed is not None, "a program comes first"
                 return {"seconds": self._timed(request["calls"]) / request["calls"]}
@@ -54,7 +56,7 @@ class Session:
         except Exception as error:
             return {"failed": _reason(error)}
 
-    def _begin(self, program: Program, warm_seconds: float) -> dict[str, Any]:
+    def _begin(self, program: Program) -> dict[str, Any]:
         if program.threads is not None:
             torch.set_num_threads(program.threads)
         self._device = torch.device(program.device)
@@ -66,14 +68,12 @@ class Session:
         check = self._runnable.check()
         if not check.passed:
             return {"failed": check.sentence, "check_error": _finite(check.error), "check_tolerance": check.tolerance}
+        return {"params": self._runnable.params, "first_seconds": first, "threads": torch.get_num_threads()}
+
+    def _warm_up(self, seconds: float) -> dict[str, Any]:
+        assert self._timed is not None, "a program comes first"
         self._forget_the_past()
-        warm = warm_up(self._timed, calls=WARM_CALLS.get(self._device.type, 3), seconds=warm_seconds)
-        return {
-            "params": self._runnable.params,
-            "first_seconds": first,
-            "call_seconds": warm,
-            "threads": torch.get_num_threads(),
-        }
+        return {"call_seconds": warm_up(self._timed, calls=WARM_CALLS.get(self._device.type, 3), seconds=seconds)}
 
     def _forget_the_past(self) -> None:
         """Begin to watch memory, with nothing left of what building, compiling and checking held."""
