@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from convnext.errors import UserError
-from convnext.train.device import autocast, choose_device, choose_precision
+from convnext.train.device import autocast, choose_device, choose_precision, chosen_convolutions
 
 
 def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +32,11 @@ def test_float16_is_refused() -> None:
 def test_autocast(precision: str, dtype: torch.dtype) -> None:
     with autocast(torch.device("cpu"), precision):  # type: ignore[arg-type]
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_algorithms_are_tried_out_on_a_gpu_alone_and_the_setting_is_put_back() -> None:
+    assert not torch.backends.cudnn.benchmark
+    for name, tried in (("cuda", True), ("cpu", False)):
+        with chosen_convolutions(torch.device(name)):
+            assert torch.backends.cudnn.benchmark is tried
+        assert not torch.backends.cudnn.benchmark

@@ -1,6 +1,7 @@
 """Which device a run works on, and in which precision."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -53,3 +54,14 @@ def choose_precision(name: Precision, device: torch.device) -> Literal["float32"
 def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) -> AbstractContextManager[object]:
     """Return the context in which the forward pass runs."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@contextmanager
+def chosen_convolutions(device: torch.device) -> Iterator[None]:
+    """Let cuDNN try its algorithms on a CUDA device and keep the fastest: the pictures of a run do not change size."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

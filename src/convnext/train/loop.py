@@ -16,6 +16,7 @@ from convnext.train.alarm import Alarms
 from convnext.train.causes import nan_causes
 from convnext.train.chance import private_randomness
 from convnext.train.checkpoint import BEST, LAST, PREVIOUS, Best, Checkpoint, Progress, save_checkpoint
+from convnext.train.device import chosen_convolutions
 from convnext.train.distributed import OtherProcessError
 from convnext.train.engine import Engine, NotFiniteError, Place
 from convnext.train.journal import Journal
@@ -100,7 +101,8 @@ class Trainer(Generic[BatchT, ReadyT]):
         with self._stop:
             try:
                 self._begin()
-                with private_randomness(self.settings.place.device):
+                device = self.settings.place.device
+                with private_randomness(device), chosen_convolutions(device):
                     while self.progress.epoch < self.epochs:
                         self._epoch()
             except Stopped:

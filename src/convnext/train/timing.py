@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from convnext.train.chance import private_randomness
+from convnext.train.device import chosen_convolutions
 from convnext.train.engine import Engine
 from convnext.train.score import score
 
@@ -53,7 +54,7 @@ def time_steps(engine: Engine[Any, Any], *, steps: int, warm: int = 1, epoch: in
     start_seconds = 0.0
     pictures = 0
     warm = min(warm, engine.steps_per_epoch - 1)
-    with private_randomness(engine.place.device):
+    with private_randomness(engine.place.device), chosen_convolutions(engine.place.device):
         clock = _Clock()
         for number, batches in enumerate(islice(engine.epoch(epoch, 0), warm + steps)):
             done = engine.step(clock.waiting(batches), number)
