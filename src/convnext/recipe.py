@@ -4,17 +4,20 @@ A variant is `dataclasses.replace(base, ...)` or `with_overrides(base, ["optim.l
 beside a run is enough to run it again. A leaf is named part.field, for example `optim.lr`.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
 
+from convnext.dense_parts import Detect as Detect
+from convnext.dense_parts import Segment as Segment
 from convnext.errors import UserError, nearest
 from convnext.policy import parse_randaugment
 from convnext.preprocess import Interpolation
 from convnext.setting import Part, above_zero, at_least, below_one, choice, is_fraction, read_setting, setting, switch
 
 Weights = Literal["auto", "ema", "raw"]
+Task = Literal["classify", "detect", "segment"]
+_PARTS_OF_TASKS = {"detect": ("detection", "coco-mask-rcnn"), "segment": ("segmentation", "ade20k")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +217,8 @@ class Engine(Part):
 class Recipe:
     """Everything about a training run except the model and the data.
 
+    detect, segment  parts that only recipes of detection and of segmentation have
+
     Raises UserError where two parts contradict each other.
     """
 
@@ -227,6 +232,15 @@ class Recipe:
     ema: Ema = field(default_factory=Ema)
     evaluate: Evaluate = field(default_factory=Evaluate)
     engine: Engine = field(default_factory=Engine)
+    detect: Detect | None = None
+    segment: Segment | None = None
+
+    @property
+    def task(self) -> Task:
+        """What a network learns by this recipe."""
+        if self.detect is not None:
+            return "detect"
+        return "classify" if self.segment is None else "segment"
 
     def __post_init__(self) -> None:
         if self.schedule.min_lr > self.optim.lr:
@@ -238,10 +252,25 @@ class Recipe:
                 'evaluate.weights is "ema" but ema.decay is none, so that there is no average; '
                 "set ema.decay=auto or evaluate.weights=raw"
             )
+        if self.detect is not None and self.segment is not None:
+            raise UserError("a recipe is of detection or of segmentation, got both parts; leave out detect or segment")
+        if self.detect is not None and self.detect.longest < self.data.size:
+            raise UserError(
+                "data.size is the short side in evaluation and must be at most detect.longest "
+                f"({self.detect.longest}), got {self.data.size}; --size changes all sizes in proportion"
+            )
+        if self.segment is not None and self.segment.stride > self.data.size:
+            raise UserError(
+                f"segment.stride must be at most the window's side, data.size ({self.data.size}), got "
+                f"{self.segment.stride}, which would leave out pixels; --size changes both in proportion"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values, nested as the parts are."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        values: dict[str, Any] = {"name": self.name}
+        for leaf, value in leaves(self).items():
+            part, _, name = leaf.partition(".")
+            values.setdefault(part, {})[name] = list(value) if isinstance(value, tuple) else value
         return values
 
     @classmethod
@@ -254,6 +283,8 @@ class Recipe:
                 continue
             if key not in parts:
                 raise UserError(f"a recipe has no part {key}{nearest(key, ['name', 'base', *parts])}")
+            if part is None and key in _PARTS_OF_TASKS:
+                continue
             if not isinstance(part, Mapping):
                 raise UserError(f"{key} must be a table of settings, got {part!r}")
             _require_known([f"{key}.{leaf}" for leaf in part])
@@ -262,31 +293,50 @@ class Recipe:
 
 
 def leaves(recipe: Recipe) -> dict[str, Any]:
-    """Return every setting by its leaf name, part.field, in the order of the parts."""
-    return {
-        f"{part}.{one.name}": getattr(getattr(recipe, part), one.name)
-        for part, kind in _part_types().items()
-        for one in fields(kind)
-    }
+    """Return every setting by its leaf name, part.field, in the order of the parts.
+
+    A classification recipe does not list what only detection and segmentation are trained with, unless it is set.
+    """
+    found: dict[str, Any] = {}
+    for part in _part_types():
+        values = getattr(recipe, part)
+        for one in () if values is None else fields(values):
+            value = getattr(values, one.name)
+            if recipe.task != "classify" or not one.metadata["rare"] or value != one.default:
+                found[f"{part}.{one.name}"] = value
+    return found
 
 
 def diff(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
-    """Return the leaves in which two recipes differ, each with both values."""
-    values = leaves(other)
-    return {leaf: (value, values[leaf]) for leaf, value in leaves(one).items() if value != values[leaf]}
+    """Return the leaves in which two recipes differ, each with both values; None where one has no such part."""
+    names = [f"{part}.{one.name}" for part, kind in _part_types().items() for one in fields(kind)]
+    pairs = {leaf: (_value(one, leaf), _value(other, leaf)) for leaf in names}
+    return {leaf: pair for leaf, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _value(recipe: Recipe, leaf: str) -> Any:
+    part, _, name = leaf.partition(".")
+    values = getattr(recipe, part)
+    return None if values is None else getattr(values, name)
 
 
 def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """Return the recipe with settings written LEAF=VALUE replaced, all at once.
 
     Numbers are written as in Python, pairs as 0.9,0.999, and "none" is no value. UserError for an unknown leaf (near
-    ones are offered) or a value that the leaf does not take.
+    ones are offered), one of a part that the recipe does not have, or a value that the leaf does not take.
     """
     changes: dict[str, dict[str, Any]] = {}
     for override in overrides:
         leaf, value = read_setting(override)
         _require_known([leaf])
         part, _, name = leaf.partition(".")
+        if getattr(recipe, part) is None:
+            task, example = _PARTS_OF_TASKS[part]
+            raise UserError(
+                f"{leaf} belongs to {task}, and the recipe {recipe.name} is not for it; take --task {part} or a recipe "
+                f"such as {example}"
+            )
         changes.setdefault(part, {})[name] = value
     parts = {part: replace(getattr(recipe, part), **values) for part, values in changes.items()}
     return replace(recipe, **parts)
@@ -307,7 +357,8 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
 
 def _part_types() -> dict[str, type[Part]]:
     hints = get_type_hints(Recipe)
-    return {one.name: hints[one.name] for one in fields(Recipe) if one.name != "name"}
+    # Of an optional part, Detect | None, the part.
+    return {one.name: (*get_args(hints[one.name]), hints[one.name])[0] for one in fields(Recipe) if one.name != "name"}
 
 
 def _require_known(names: Iterable[str]) -> None:

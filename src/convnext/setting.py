@@ -9,15 +9,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from convnext.errors import UserError
 
 
-def setting(default: Any, allowed: str, test: Callable[[Any], bool]) -> Any:
-    """Return a dataclass field that says in words and in code which values of its type it takes."""
-    return field(default=default, metadata={"allowed": allowed, "test": test})
+def setting(default: Any, allowed: str, test: Callable[[Any], bool], *, rare: bool = False) -> Any:
+    """Return a dataclass field that says in words and in code which values of its type it takes.
+
+    rare  left out of lists and files of classification recipes where it has its default
+    """
+    return field(default=default, metadata={"allowed": allowed, "test": test, "rare": rare})
 
 
-def choice(default: str, options: Any) -> Any:
-    """Return a dataclass field that takes one of the words of a Literal."""
+def choice(default: str, options: Any, *, rare: bool = False) -> Any:
+    """Return a dataclass field that takes one of the words of a Literal; `rare` as in `setting`."""
     *rest, last = get_args(options)
-    return setting(default, f"{', '.join(rest)} or {last}", bool)
+    return setting(default, f"{', '.join(rest)} or {last}", bool, rare=rare)
 
 
 def switch(default: bool) -> Any:

@@ -1,0 +1,67 @@
+"""The parts of a recipe that only detection and segmentation have: how their pictures are resized and varied."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from convnext.errors import UserError
+from convnext.setting import Part, at_least, is_fraction, setting, switch
+
+
+def _rises_from(least: int) -> Callable[[Any], bool]:
+    return lambda pair: bool(least <= pair[0] <= pair[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect(Part):
+    """How pictures with objects are resized and varied; the defaults are the paper's for COCO (section A.3).
+
+    `data.size` is the short side in evaluation; `longest` holds there too.
+
+    short_sides  lowest and highest short side of training, drawn in steps of `short_step`
+    longest      most pixels of the long side; where they do not do, the short side is shorter
+    crop_chance  share of pictures that are resized to a side of `crop_shorts` and cut before they are resized as above
+    crop_shorts  lowest and highest short side before the cut, drawn in steps of 100
+    crop_sides   lowest and highest side of the window that is cut, height and width drawn apart
+    """
+
+    short_sides: tuple[int, int] = setting((480, 800), "two rising whole numbers of at least 16", _rises_from(16))
+    short_step: int = setting(32, "a whole number of at least 1", at_least(1))
+    longest: int = setting(1333, "a whole number of at least 16", at_least(16))
+    crop_chance: float = setting(0.5, "a chance from 0 to 1", is_fraction)
+    crop_shorts: tuple[int, int] = setting((400, 600), "two rising whole numbers of at least 16", _rises_from(16))
+    crop_sides: tuple[int, int] = setting((384, 600), "two rising whole numbers of at least 8", _rises_from(8))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.longest < self.short_sides[1]:
+            raise UserError(
+                f"detect.longest must be at least the highest of detect.short_sides ({self.short_sides[1]}), got "
+                f"{self.longest}; the paper has 1333 with 800"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment(Part):
+    """How pictures with label maps are resized and varied; the defaults are the paper's for ADE20K (section A.3).
+
+    `data.size` is the side of the random crop in training and of the sliding window in evaluation.
+
+    ratio            lowest and highest factor on `base`, to which a picture is resized in training, its aspect kept
+    base             long and short side in pixels that a picture is fitted into, in evaluation as it is
+    max_class_share  a crop in which one class takes more is drawn anew, up to ten times; 1 for any crop
+    photometric      change brightness, contrast, saturation and hue
+    stride           pixels from one sliding window to the next in evaluation
+    aux_weight       of the auxiliary head's loss
+    """
+
+    ratio: tuple[float, float] = setting(
+        (0.5, 2.0), "two rising numbers above 0", lambda pair: 0 < pair[0] <= pair[1] < float("inf")
+    )
+    base: tuple[int, int] = setting(
+        (2048, 512), "a long and a short side of at least 16 pixels", lambda pair: 16 <= pair[1] <= pair[0]
+    )
+    max_class_share: float = setting(0.75, "above 0 and at most 1", lambda value: 0 < value <= 1)
+    photometric: bool = switch(True)
+    stride: int = setting(341, "a whole number of pixels of at least 1", at_least(1))
+    aux_weight: float = setting(0.4, "a number of at least 0", at_least(0))
