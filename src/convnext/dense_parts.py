@@ -1,11 +1,24 @@
 """The parts of a recipe that only detection and segmentation have: how their pictures are resized and varied."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from convnext.errors import UserError
 from convnext.setting import Part, at_least, is_fraction, setting, switch
+
+# By part: what it is for, and a recipe that has it.
+PARTS_OF_TASKS = {"detect": ("detection", "coco-mask-rcnn"), "segment": ("segmentation", "ade20k")}
+
+
+def not_for(leaf: str, recipe: str) -> str:
+    """Return what to say where a setting is of a part that the recipe of this name does not have."""
+    part = leaf.partition(".")[0]
+    task, example = PARTS_OF_TASKS[part]
+    return (
+        f"{leaf} belongs to {task}, and the recipe {recipe} is not for it; "
+        f"take --task {part} or a recipe such as {example}"
+    )
 
 
 def _rises_from(least: int) -> Callable[[Any], bool]:
@@ -40,6 +53,28 @@ class Detect(Part):
                 f"{self.longest}; the paper has 1333 with 800"
             )
 
+    def require_size(self, size: int) -> None:
+        """Raise UserError where a short side in evaluation of so many pixels is longer than the long side may be."""
+        if self.longest < size:
+            raise UserError(
+                f"data.size is the short side in evaluation and must be at most detect.longest ({self.longest}), got "
+                f"{size}; --size changes all sizes in proportion"
+            )
+
+    def stretched(self, stretch: float) -> "Detect":
+        """Return the part with all sizes times `stretch`, rounded to multiples of 8 and of at least 16 pixels."""
+        if stretch == 1:
+            return self
+        shorts = _stretched(self.short_sides, stretch)
+        return replace(
+            self,
+            short_sides=shorts,
+            short_step=max(8, _multiple(stretch * self.short_step, 8)),
+            longest=max(shorts[1], round(stretch * self.longest)),
+            crop_shorts=_stretched(self.crop_shorts, stretch),
+            crop_sides=_stretched(self.crop_sides, stretch),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(Part):
@@ -65,3 +100,27 @@ class Segment(Part):
     photometric: bool = switch(True)
     stride: int = setting(341, "a whole number of pixels of at least 1", at_least(1))
     aux_weight: float = setting(0.4, "a number of at least 0", at_least(0))
+
+    def require_size(self, size: int) -> None:
+        """Raise UserError where windows of so many pixels, a stride apart, would leave out pixels."""
+        if self.stride > size:
+            raise UserError(
+                f"segment.stride must be at most the window's side, data.size ({size}), got {self.stride}, which would "
+                "leave out pixels; --size changes both in proportion"
+            )
+
+    def stretched(self, stretch: float) -> "Segment":
+        """Return the part with all sizes times `stretch`; those of `base` are rounded to multiples of 8."""
+        if stretch == 1:
+            return self
+        short, long = _stretched((self.base[1], self.base[0]), stretch)
+        return replace(self, base=(long, short), stride=max(1, int(stretch * self.stride)))
+
+
+def _stretched(pair: tuple[int, int], stretch: float) -> tuple[int, int]:
+    low, high = (max(16, _multiple(stretch * side, 8)) for side in pair)
+    return low, high
+
+
+def _multiple(value: float, of: int) -> int:
+    return of * round(value / of)

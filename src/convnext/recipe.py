@@ -4,20 +4,31 @@ A variant is `dataclasses.replace(base, ...)` or `with_overrides(base, ["optim.l
 beside a run is enough to run it again. A leaf is named part.field, for example `optim.lr`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
+from convnext.dense_parts import PARTS_OF_TASKS, not_for
 from convnext.dense_parts import Detect as Detect
 from convnext.dense_parts import Segment as Segment
 from convnext.errors import UserError, nearest
 from convnext.policy import parse_randaugment
 from convnext.preprocess import Interpolation
-from convnext.setting import Part, above_zero, at_least, below_one, choice, is_fraction, read_setting, setting, switch
+from convnext.setting import (
+    Part,
+    above_zero,
+    at_least,
+    below_one,
+    choice,
+    is_fraction,
+    read_setting,
+    setting,
+    shown,
+    switch,
+)
 
 Weights = Literal["auto", "ema", "raw"]
 Task = Literal["classify", "detect", "segment"]
-_PARTS_OF_TASKS = {"detect": ("detection", "coco-mask-rcnn"), "segment": ("segmentation", "ade20k")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +111,8 @@ class Optim(Part):
     betas, eps    of AdamW
     momentum      of SGD
     layer_decay   factor on the learning rate from one group of layers to the one before it; 1 for none
+    decay_by      what a group is: "layers", three blocks of a stage in a row, or "stages", as the official code for
+                  segmentation has it, where all downsampling learns as slowly as the stem
     clip          greatest norm of the whole gradient; None for no clipping
     """
 
@@ -114,6 +127,7 @@ class Optim(Part):
     decay_all: bool = switch(False)
     momentum: float = setting(0.9, "at least 0 and below 1", below_one)
     layer_decay: float = setting(1.0, "above 0 and at most 1 (1 for none)", lambda value: 0 < value <= 1)
+    decay_by: Literal["layers", "stages"] = choice("layers", Literal["layers", "stages"], rare=True)
     clip: float | None = setting(None, "a number above 0, or none", above_zero)
 
 
@@ -123,21 +137,40 @@ class Schedule(Part):
 
     epochs         passes over the training pictures
     warmup_epochs  length of the linear part, in epochs; may be a fraction
-    shape          of the way down: a half cosine to `min_lr`, or steps: times `step_factor` every `step_epochs`
-    min_lr         where the cosine ends
+    shape          of the way down: a half cosine to `min_lr`; "step", times `step_factor` every `step_epochs`; "drops",
+                   times `step_factor` at each of two epochs; "poly", a power of what is left of the run, to `min_lr`
+    min_lr         where the cosine and the polynomial end
     step_epochs, step_factor   of the shape "step" (the ResNet recipe)
+    drops          of the shape "drops" (COCO), epochs after the start; may be fractions
+    power          of the shape "poly" (ADE20K); 1 is a straight line
+    warmup_steps   length of the linear part in steps instead of `warmup_epochs`; None for epochs
     """
 
     epochs: int = setting(20, "a whole number of at least 1", at_least(1))
     warmup_epochs: float = setting(2.0, "a number of at least 0", at_least(0))
     min_lr: float = setting(1e-6, "a number of at least 0", at_least(0))
-    shape: Literal["cosine", "step"] = choice("cosine", Literal["cosine", "step"])
+    shape: Literal["cosine", "step", "drops", "poly"] = choice("cosine", Literal["cosine", "step", "drops", "poly"])
     step_epochs: float = setting(30.0, "a number above 0", above_zero)
     step_factor: float = setting(0.1, "above 0 and at most 1", lambda value: 0 < value <= 1)
+    drops: tuple[float, float] = setting(
+        (27.0, 33.0), "two rising numbers above 0", lambda pair: 0 < pair[0] <= pair[1] < float("inf"), rare=True
+    )
+    power: float = setting(1.0, "a number above 0", above_zero, rare=True)
+    warmup_steps: int | None = setting(None, "a whole number of at least 0, or none", at_least(0), rare=True)
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether the learning rate begins at 0."""
+        return (self.warmup_epochs if self.warmup_steps is None else self.warmup_steps) > 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warmup_epochs > self.epochs:
+        if self.shape == "drops" and self.drops[1] >= self.epochs:
+            raise UserError(
+                f"schedule.drops must be below schedule.epochs ({self.epochs}), got {shown(self.drops)}; "
+                "--epochs moves them in proportion"
+            )
+        if self.warmup_steps is None and self.warmup_epochs > self.epochs:
             raise UserError(
                 f"schedule.warmup_epochs must be at most schedule.epochs ({self.epochs}), got "
                 f"{self.warmup_epochs:g}; a tenth of the epochs is a good start"
@@ -254,16 +287,9 @@ class Recipe:
             )
         if self.detect is not None and self.segment is not None:
             raise UserError("a recipe is of detection or of segmentation, got both parts; leave out detect or segment")
-        if self.detect is not None and self.detect.longest < self.data.size:
-            raise UserError(
-                "data.size is the short side in evaluation and must be at most detect.longest "
-                f"({self.detect.longest}), got {self.data.size}; --size changes all sizes in proportion"
-            )
-        if self.segment is not None and self.segment.stride > self.data.size:
-            raise UserError(
-                f"segment.stride must be at most the window's side, data.size ({self.data.size}), got "
-                f"{self.segment.stride}, which would leave out pixels; --size changes both in proportion"
-            )
+        for part in (self.detect, self.segment):
+            if part is not None:
+                part.require_size(self.data.size)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values, nested as the parts are."""
@@ -283,7 +309,7 @@ class Recipe:
                 continue
             if key not in parts:
                 raise UserError(f"a recipe has no part {key}{nearest(key, ['name', 'base', *parts])}")
-            if part is None and key in _PARTS_OF_TASKS:
+            if part is None and key in PARTS_OF_TASKS:
                 continue
             if not isinstance(part, Mapping):
                 raise UserError(f"{key} must be a table of settings, got {part!r}")
@@ -310,11 +336,12 @@ def leaves(recipe: Recipe) -> dict[str, Any]:
 def diff(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return the leaves in which two recipes differ, each with both values; None where one has no such part."""
     names = [f"{part}.{one.name}" for part, kind in _part_types().items() for one in fields(kind)]
-    pairs = {leaf: (_value(one, leaf), _value(other, leaf)) for leaf in names}
+    pairs = {leaf: (value_of(one, leaf), value_of(other, leaf)) for leaf in names}
     return {leaf: pair for leaf, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _value(recipe: Recipe, leaf: str) -> Any:
+def value_of(recipe: Recipe, leaf: str) -> Any:
+    """Return the value of a leaf, also of one that `leaves` does not list; None where there is no such part."""
     part, _, name = leaf.partition(".")
     values = getattr(recipe, part)
     return None if values is None else getattr(values, name)
@@ -332,18 +359,17 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
         _require_known([leaf])
         part, _, name = leaf.partition(".")
         if getattr(recipe, part) is None:
-            task, example = _PARTS_OF_TASKS[part]
-            raise UserError(
-                f"{leaf} belongs to {task}, and the recipe {recipe.name} is not for it; take --task {part} or a recipe "
-                f"such as {example}"
-            )
+            raise UserError(not_for(leaf, recipe.name))
         changes.setdefault(part, {})[name] = value
     parts = {part: replace(getattr(recipe, part), **values) for part, values in changes.items()}
     return replace(recipe, **parts)
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """Return the recipe for another number of epochs, warm-up and steps shortened or stretched in proportion."""
+    """Return the recipe for another number of epochs, what is counted in epochs shortened or stretched in proportion.
+
+    A warm-up that is counted in steps stays as it is: it is for the optimizer to learn how large gradients are.
+    """
     before = recipe.schedule
     stretch = epochs / before.epochs
     schedule = replace(
@@ -351,8 +377,17 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
         epochs=epochs,
         warmup_epochs=stretch * before.warmup_epochs,
         step_epochs=stretch * before.step_epochs if before.shape == "step" else before.step_epochs,
+        drops=(stretch * before.drops[0], stretch * before.drops[1]) if before.shape == "drops" else before.drops,
     )
     return replace(recipe, schedule=schedule)
+
+
+def with_size(recipe: Recipe, size: int) -> Recipe:
+    """Return the recipe for another `data.size`, all other sizes of pictures changed in proportion."""
+    data, stretch = replace(recipe.data, size=size), size / recipe.data.size
+    detect = recipe.detect and recipe.detect.stretched(stretch)
+    segment = recipe.segment and recipe.segment.stretched(stretch)
+    return replace(recipe, data=data, detect=detect, segment=segment)
 
 
 def _part_types() -> dict[str, type[Part]]:

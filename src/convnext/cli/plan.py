@@ -84,13 +84,13 @@ def sorted_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, Any]]
 def _recipe(
     name: str | None, model: str | None, epochs: int | None, size: int | None, settings: list[str], *, pretrained: bool
 ) -> "Recipe":
-    from convnext.recipe import with_epochs, with_overrides
+    from convnext.recipe import with_epochs, with_overrides, with_size
     from convnext.recipe_files import open_recipe
 
     chosen = open_recipe(name or "default", model, pretrained=pretrained)
     chosen = chosen if epochs is None else with_epochs(chosen, epochs)
-    sizes = [] if size is None else [f"data.size={size}"]
-    return with_overrides(chosen, [*sizes, *settings])
+    chosen = chosen if size is None else with_size(chosen, size)
+    return with_overrides(chosen, settings)
 
 
 def _model_in(weights: str) -> str | None:

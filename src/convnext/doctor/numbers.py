@@ -131,7 +131,7 @@ def _numbers(recipe: Recipe, spec: Spec, facts: Facts) -> Numbers:
         micro_batch=batch // facts.processes // micro_batches,
         steps_per_epoch=steps_per_epoch,
         steps=steps,
-        warmup_steps=warmup_steps(recipe.schedule.warmup_epochs, steps_per_epoch),
+        warmup_steps=warmup_steps(recipe.schedule, steps_per_epoch),
         lr=recipe.optim.lr,
         usual_lr=usual_lr(recipe.optim, batch, pretrained=facts.pretrained),
         ema_decay=None if recipe.ema.decay is None else ema_decay(recipe.ema.decay, steps),

@@ -196,13 +196,19 @@ def _made_for_scratch(plan: Plan) -> Iterator[Finding]:
 
 def _warmup(plan: Plan) -> Iterator[Finding]:
     schedule, numbers = plan.recipe.schedule, plan.numbers
-    if schedule.warmup_epochs > LONGEST_WARMUP * schedule.epochs:
+    in_steps = schedule.warmup_steps is not None
+    takes, whole = (
+        (numbers.warmup_steps, numbers.steps) if in_steps else (schedule.warmup_epochs, float(schedule.epochs))
+    )
+    if takes > LONGEST_WARMUP * whole:
         yield Finding(
             level="warning",
             key="long_warmup",
-            title=f"warm-up takes {schedule.warmup_epochs:g} of {plural(schedule.epochs, 'epoch')}",
+            title=f"warm-up takes {takes:g} of {plural(int(whole), 'step' if in_steps else 'epoch')}",
             detail="the learning rate is at its height only for a moment; the paper warms up for 20 of 300",
-            advice=f"--set schedule.warmup_epochs={schedule.epochs / 10:g}",
+            advice=f"--set schedule.warmup_steps={max(1, numbers.steps // 10)}"
+            if in_steps
+            else f"--set schedule.warmup_epochs={schedule.epochs / 10:g}",
         )
     elif numbers.warmup_steps == 0 and plan.recipe.optim.name == "adamw" and not plan.facts.pretrained:
         yield Finding(
@@ -210,7 +216,8 @@ def _warmup(plan: Plan) -> Iterator[Finding]:
             key="no_warmup",
             title="no warm-up",
             detail="AdamW's first steps from scratch are wild, before it knows how large gradients are",
-            advice=f"--set schedule.warmup_epochs={schedule.epochs / 10:g}",
+            advice=f"--set schedule.warmup_epochs={schedule.epochs / 10:g}"
+            + (" --set schedule.warmup_steps=none" if in_steps else ""),
         )
 
 

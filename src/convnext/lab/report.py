@@ -30,7 +30,7 @@ from convnext.lab.wording import (
     spread_text,
     verdict_text,
 )
-from convnext.recipe import diff, leaves
+from convnext.recipe import diff, leaves, value_of
 from convnext.roadmap import SWIN
 from convnext.setting import shown
 
@@ -46,6 +46,7 @@ MAIN_LEAVES = (
     "data.batch_size",
     "schedule.epochs",
     "schedule.warmup_epochs",
+    "schedule.warmup_steps",
     "schedule.shape",
     "optim.name",
     "optim.lr",
@@ -230,12 +231,13 @@ def _place(place: Place, runs: int, seconds: float) -> dict[str, Any]:
 def _recipe_values(analysis: Analysis) -> dict[str, dict[str, Any]]:
     """Return the settings of a report's tables by recipe: the main ones, and all in which the recipes differ."""
     sweep = analysis.results.sweep
-    used = {"modern": leaves(sweep.modern)}
-    wanted = set(MAIN_LEAVES)
+    used, differing = {"modern": sweep.modern}, set[str]()
     if any(row.recipe == "classic" for row in sweep.rows):
-        used["classic"] = leaves(sweep.classic)
-        wanted |= set(diff(sweep.modern, sweep.classic))
-    return {name: {leaf: value for leaf, value in values.items() if leaf in wanted} for name, values in used.items()}
+        used["classic"] = sweep.classic
+        differing = set(diff(sweep.modern, sweep.classic))
+    listed = dict.fromkeys(leaf for recipe in used.values() for leaf in leaves(recipe))
+    wanted = [leaf for leaf in listed if leaf in differing or leaf in MAIN_LEAVES]
+    return {name: {leaf: value_of(recipe, leaf) for leaf in wanted} for name, recipe in used.items()}
 
 
 def _recipes(analysis: Analysis) -> list[dict[str, Any]]:

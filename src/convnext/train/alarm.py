@@ -152,7 +152,10 @@ class Alarms:
     def _is_time(self, row: Mapping[str, Any]) -> bool:
         """Whether so much was trained that more than chance can be asked for."""
         schedule = self._recipe.schedule
-        due = max(FIRST_EPOCH, math.ceil(EPOCH_SHARE * schedule.epochs), math.ceil(schedule.warmup_epochs) + 1)
+        warmup_epochs = schedule.warmup_epochs
+        if schedule.warmup_steps is not None:
+            warmup_epochs = schedule.warmup_steps * row["epoch"] / max(1, row["step"])
+        due = max(FIRST_EPOCH, math.ceil(EPOCH_SHARE * schedule.epochs), math.ceil(warmup_epochs) + 1)
         enough = row["epoch"] >= FIRST_EPOCH or row["step"] >= FEWEST_STEPS
         return enough and bool(row["epoch"] >= min(due, schedule.epochs))
 

@@ -102,7 +102,7 @@ def _made_for_weights(recipe: Recipe) -> str:
 
 
 def _no_warmup(recipe: Recipe) -> str | None:
-    if recipe.schedule.warmup_epochs > 0 or recipe.optim.name != "adamw" or fine_tunes(recipe):
+    if recipe.schedule.warms_up or recipe.optim.name != "adamw" or fine_tunes(recipe):
         return None
     return "no warm-up: try schedule.warmup_epochs at a tenth of the epochs"
 

@@ -253,7 +253,7 @@ class Trainer(Generic[BatchT, ReadyT]):
             + nan_causes(
                 self.recipe,
                 step=step,
-                warmup_steps=warmup_steps(self.recipe.schedule.warmup_epochs, self.engine.steps_per_epoch),
+                warmup_steps=warmup_steps(self.recipe.schedule, self.engine.steps_per_epoch),
                 precision=self.settings.place.precision,
             )
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -35,18 +36,40 @@ class Layer:
     prefixes: tuple[str, ...]
 
 
-def decay_layers(spec: NetSpec) -> list[Layer]:
+def decay_layers(spec: NetSpec, by: Literal["layers", "stages"] = "layers") -> list[Layer]:
     """Return the layers of layer-wise decay, from the stem (0) to norm and head (last).
 
-    Three blocks of a stage in a row are one layer, with the downsampling before them. The official code says so for
-    depths 3,3,27,3 (12 layers between stem and head) and in detection for 3,3,9,3 (6); this rule gives both, and
-    serves every other depth.
+    layers  three blocks of a stage in a row are one, with the downsampling before them. The official code says so for
+            depths 3,3,27,3 (12 layers between stem and head) and in detection for 3,3,9,3 (6); this rule gives both,
+            and serves every other depth
+    stages  as the official code for segmentation has it: a stage is one, all downsampling is the stem's, and there are
+            as many as by layers, so that those between the last stage and the head are empty
     """
-    stages = {"in_block": "layer{number}.", "separate": "stages.{index}.", "none": "blocks."}[spec.transitions]
+    by_layers = _decay_layers(spec)
+    if by == "layers":
+        return by_layers
+    separate, (stem, *_, head) = spec.transitions == "separate", by_layers
+    layers = [
+        Layer(
+            name="stem and downsampling" if separate else "stem",
+            prefixes=("downsample_layers.",) if separate else stem.prefixes,
+        )
+    ]
+    for index in range(len(spec.depths)):
+        layers.append(Layer(name=f"stage {index + 1}", prefixes=(_stage_prefix(spec, index),)))
+    empty = [Layer(name="", prefixes=())] * (len(by_layers) - 1 - len(layers))
+    return [*layers, *empty, head]
+
+
+def _stage_prefix(spec: NetSpec, index: int) -> str:
+    return {"in_block": f"layer{index + 1}.", "separate": f"stages.{index}.", "none": "blocks."}[spec.transitions]
+
+
+def _decay_layers(spec: NetSpec) -> list[Layer]:
     stem = {"in_block": ("conv1.", "bn1."), "separate": ("downsample_layers.0.",), "none": ("stem.",)}[spec.transitions]
     layers = [Layer(name="stem", prefixes=stem)]
     for index, depth in enumerate(spec.depths):
-        stage = stages.format(index=index, number=index + 1)
+        stage = _stage_prefix(spec, index)
         for first in range(0, depth, BLOCKS_A_LAYER):
             blocks = range(first, min(first + BLOCKS_A_LAYER, depth))
             opens = spec.transitions == "separate" and index > 0 and first == 0
@@ -77,7 +100,7 @@ def parameter_groups(model: nn.Module, optim: Optim) -> list[ParameterGroup]:
     undecayed = {prefix + name for name in classifier.undecayed} if classifier is not None else set()
     layers, numbers = [Layer(name="", prefixes=())], dict.fromkeys(names, 0)
     if optim.layer_decay < 1:
-        layers = decay_layers(_own_spec(classifier, model))
+        layers = decay_layers(_own_spec(classifier, model), optim.decay_by)
         numbers = {name: _layer_number(name, prefix, layers) for name in names}
     groups = []
     for number, layer in enumerate(layers):
