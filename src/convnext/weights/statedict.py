@@ -4,7 +4,7 @@ Training scripts wrap a state dict in dictionaries (`model`, `state_dict`, `mode
 (`module.` of data parallel, `_orig_mod.` of torch.compile); both are taken off here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -101,7 +101,19 @@ def translate(
     `expected` holds the shapes of the network that the tensors are for, by our names. UserError lists what is missing,
     unexpected or of another shape.
     """
-    theirs = {recognised.scheme.rename(name): name for name in expected}
+    told = f"{source} has {recognised.title} but is another network{explain(tensors)}"
+    return renamed_back(tensors, recognised.scheme.rename, expected, told)
+
+
+def renamed_back(
+    tensors: Mapping[str, Tensor], rename: Callable[[str], str], expected: Mapping[str, Shape], told: str
+) -> dict[str, Tensor]:
+    """Return the tensors under the names that `rename` turns into theirs, in the expected shapes.
+
+    expected   shapes by the names that come out
+    told       how the UserError begins that lists what is missing, unexpected or of another shape
+    """
+    theirs = {rename(name): name for name in expected}
     counters = [name for name in theirs if name.endswith(".num_batches_tracked") and name not in tensors]
     missing = [name for name in theirs if name not in tensors and name not in counters]
     unexpected = [name for name in tensors if name not in theirs]
@@ -116,9 +128,7 @@ def translate(
         if names
     ]
     if complaints:
-        raise UserError(
-            f"{source} has {recognised.title} but is another network{explain(tensors)}: {'; '.join(complaints)}"
-        )
+        raise UserError(f"{told}: {'; '.join(complaints)}")
     found = {ours: tensors[name].reshape(expected[ours]) for name, ours in theirs.items() if name in tensors}
     # Files from before torch 0.4.1 do not count the batches of a BatchNorm.
     return found | {theirs[name]: torch.zeros((), dtype=torch.int64) for name in counters}

@@ -1,0 +1,1 @@
+"""Semantic segmentation: UperNet on any network, its checkpoints, inference by windows and cost; trains nothing."""
