@@ -419,7 +419,7 @@ print(result.finished, result.message)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["plot_curves", "summarise"])
+@pytest.mark.parametrize("moment", ["run.plot_curves", "kinds.classify.summarise"])
 def test_a_signal_after_the_last_step_says_how_to_sum_up(
     pictures: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: signal.Signals
 ) -> None:
@@ -430,7 +430,7 @@ def test_a_signal_after_the_last_step_says_how_to_sum_up(
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(f"convnext.run.{moment}", signalled)
+        patch.setattr(f"convnext.{moment}", signalled)
         result = train(pictures, folder)
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
     assert (result.finished, result.interrupted, result.summary) == (False, True, None)

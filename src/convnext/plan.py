@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from convnext.classifier import Classifier
 from convnext.data.sources import lasting
 from convnext.errors import UserError
@@ -12,6 +14,7 @@ from convnext.models import model_name
 from convnext.peer_spec import Spec
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
+from convnext.recipe import Task as TaskName
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -19,7 +22,9 @@ class RunPlan:
     """What a run shall do.
 
     data, root   the data set as `open_source` takes it, and where torchvision's lie
-    model        a name, a spec, or a network whose weights are trained on (the recipe's stochastic depth is put in)
+    model        a name, a spec, or a network whose weights are trained on (the recipe's stochastic depth is put in):
+                 a classifier, whose stages are the backbone of a detector or segmenter, or one of these two whole
+    task, head   what it is trained for; which detector or segmenter, None for the usual one
     name         what reports call the model; None takes the registered name of its spec
     seed         decides weights, order, augmentation and stochastic depth
     split_seed   decides the held-out part where the data has none of its own
@@ -32,8 +37,10 @@ class RunPlan:
     """
 
     data: str
-    model: str | Spec | Classifier
+    model: str | Spec | nn.Module
     recipe: Recipe
+    task: TaskName = "classify"
+    head: str | None = None
     seed: int = 0
     split_seed: int = 0
     root: Path | None = None
@@ -56,7 +63,8 @@ class RunPlan:
             return self.name
         if isinstance(self.model, str):
             return self.model
-        return model_name(self.model.spec if isinstance(self.model, Classifier) else self.model) or "network"
+        spec = self.model.spec if isinstance(self.model, Classifier) else self.model
+        return "network" if isinstance(spec, nn.Module) else model_name(spec) or "network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +79,8 @@ class RunConfig:
     device: str
     track: tuple[str, ...] = ()
     weights: str | None = None
+    task: TaskName = "classify"
+    head: str | None = None
 
     @classmethod
     def of(cls, plan: RunPlan) -> "RunConfig":
@@ -84,6 +94,8 @@ class RunConfig:
             device=plan.device,
             track=plan.track,
             weights=plan.weights,
+            task=plan.task,
+            head=plan.head,
         )
 
     @classmethod

@@ -13,25 +13,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
-from convnext.classifier import Classifier
-from convnext.data.augment import keep_labels_true
 from convnext.data.loader import Share
-from convnext.data.sources import Source, open_source
 from convnext.errors import UserError
 from convnext.files import write_json
 from convnext.folder import CONFIG, RECIPE, SUMMARY, forget, new_folder, remove_partial
+from convnext.kinds.kind import Data, Kind, kind_of
 from convnext.machine import commit
-from convnext.models import build, create_model, require_fits
-from convnext.peer_spec import Spec, spec_from_dict
 from convnext.plan import RunConfig, RunPlan
 from convnext.plots import plot_curves
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe, diff, with_overrides
-from convnext.summary import summarise
-from convnext.tasks.classify import ClassifyTask, evaluation_preprocess
-from convnext.train.chance import private_randomness
 from convnext.train.checkpoint import LAST, PREVIOUS, Checkpoint
 from convnext.train.device import choose_device, choose_precision
 from convnext.train.distributed import ALONE, World, pieces
@@ -42,6 +35,7 @@ from convnext.train.loop import Settings, Trainer
 from convnext.train.progress import Reporter, SilentReporter
 from convnext.train.sharded import LAST_FOLDER, PREVIOUS_FOLDER, read_last
 from convnext.train.signals import StopRequest
+from convnext.train.task import Task
 from convnext.train.track import require_trackers
 
 # What may change where a run goes on: how it is carried out, not what it learns.
@@ -67,11 +61,12 @@ class RunResult:
 class Prepared:
     """A run that is ready to start or go on: nothing has been written for it yet."""
 
+    kind: Kind
     config: RunConfig
     recipe: Recipe
-    source: Source
-    task: ClassifyTask
-    network: Classifier
+    source: Data
+    task: Task[Any, Any]
+    network: nn.Module
     preprocess: Preprocess
     place: Place
 
@@ -87,21 +82,19 @@ def train_run(
     or a disk that cannot be written.
     """
     reporter = _voice(reporter, world)
-    config = RunConfig.of(plan)
-    source = _open(config, plan.recipe, world, reporter)
+    config, kind = RunConfig.of(plan), kind_of(plan.task)
+    source = _open(kind, config, plan.recipe, world, reporter)
     with world.together():
         recipe, changed = fitted_recipe(
-            plan.recipe, len(source.train), processes=world.size, pretrained=isinstance(plan.model, Classifier)
+            plan.recipe, len(source.train), processes=world.size, pretrained=isinstance(plan.model, nn.Module)
         )
         if changed is not None:
             reporter.note(changed)
-        network = fresh_network(plan.model, recipe, len(source.classes), plan.seed)
+        network = kind.network(plan, recipe, source, reporter.note)
         prepared = prepare(config, recipe, source, network, plan.preprocess, world)
     with world.together():
         folder = new_folder(out, config.model) if world.first else Path()
     folder = world.of_first(folder)
-    if isinstance(plan.model, Classifier) and plan.model.spec.num_classes != len(source.classes):
-        reporter.note(f"head replaced: {plan.model.spec.num_classes} -> {len(source.classes)} classes")
     with _held(folder, world, reporter):
         try:
             return _carry_out(folder, prepared, None, reporter)
@@ -148,13 +141,11 @@ def _go_on(folder: Path, device: str | None, settings: Sequence[str], reporter: 
     finished = checkpoint.progress.epoch == recipe.schedule.epochs
     if finished and (folder / SUMMARY).exists():
         return _finished_before(folder, recipe, reporter)
-    source = _open(config, recipe, world, reporter)
+    kind = kind_of(config.task)
+    source = _open(kind, config, recipe, world, reporter)
     with world.together():
         _require_same(folder, checkpoint.description["source"], _describe(source))
-        spec = spec_from_dict(checkpoint.description["spec"])
-        # The checkpoint's weights take the place of the fresh ones.
-        with private_randomness(torch.device("cpu")):
-            network = build(spec, drop_path=recipe.regularise.drop_path)
+        network = kind.rebuild(checkpoint.description["spec"], recipe)
         preprocess = Preprocess.from_dict(checkpoint.description["preprocess"])
         prepared = prepare(config, recipe, source, network, preprocess, world)
     _note_other_shares(checkpoint, prepared, reporter)
@@ -185,7 +176,8 @@ def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, repor
         if world.first:
             write_json(folder / RECIPE, run.recipe.to_dict())
             write_json(folder / CONFIG, asdict(run.config))
-    _note_label_safety(run, reporter)
+    for text in run.kind.notes(run.task):
+        reporter.note(text)
     settings = Settings(
         folder=folder,
         title=_opening(run),
@@ -219,11 +211,10 @@ def _carry_out(folder: Path, run: Prepared, checkpoint: Checkpoint | None, repor
 def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: Reporter, code: str | None) -> RunResult:
     """Score the best weights of a finished training, write what is to be seen of it and say how it ended."""
     world = run.place.world
-    summary = summarise(
+    summary = run.kind.summarise(
         folder,
         run.task,
         trainer.engine,
-        spec=run.network.spec,
         config=asdict(run.config),
         progress=trainer.progress,
         code=code,
@@ -232,7 +223,8 @@ def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: R
     if world.first:
         write_json(folder / SUMMARY, summary)
     best = summary["best"]
-    message = f"best epoch {best['epoch']}: top-1 {best['top1']:.2f}% ({best['weights']} weights), in {folder}"
+    reached = run.kind.best_text.format(best[run.task.target])
+    message = f"best epoch {best['epoch']}: {reached} ({best['weights']} weights), in {folder}"
     reporter.note(message)
     (interrupted,) = world.agree(trainer.interrupted)
     return RunResult(folder=folder, finished=True, summary=summary, message=message, interrupted=interrupted)
@@ -281,8 +273,9 @@ def _shares(run: Prepared) -> dict[str, int]:
 
 
 def _description(run: Prepared) -> dict[str, Any]:
+    spec: Any = run.network.spec
     return {
-        "spec": run.network.spec.to_dict(),
+        "spec": spec.to_dict(),
         "labels": list(run.source.classes),
         "preprocess": run.preprocess.to_dict(),
         "recipe": run.recipe.to_dict(),
@@ -292,85 +285,46 @@ def _description(run: Prepared) -> dict[str, Any]:
     }
 
 
-def _note_label_safety(run: Prepared, reporter: Reporter) -> None:
-    effective = keep_labels_true(run.recipe.augment, run.source.label_safe)
-    if effective != run.recipe.augment:
-        low, high = effective.crop_scale
-        reporter.note(
-            f"so that labels stay true, pictures of {run.source.name} are "
-            f"{'mirrored' if effective.flip else 'not mirrored'} and crops keep {low:g} to {high:g} of the area"
-        )
-
-
-def _open(config: RunConfig, recipe: Recipe, world: World, reporter: Reporter) -> Source:
+def _open(kind: Kind, config: RunConfig, recipe: Recipe, world: World, reporter: Reporter) -> Data:
     """Open the data: the first process before the others, which then find its indexes made."""
-    root = None if config.root is None else Path(config.root)
-
-    def open_it() -> Source:
-        fraction = recipe.data.val_fraction
-        return open_source(config.data, seed=config.split_seed, val_fraction=fraction, root=root, note=reporter.note)
-
-    return world.in_turn(open_it)
+    return world.in_turn(lambda: kind.open(config, recipe, reporter.note))
 
 
 def prepare(
-    config: RunConfig, recipe: Recipe, source: Source, network: Classifier, given: Preprocess | None, world: World
+    config: RunConfig, recipe: Recipe, source: Data, network: nn.Module, given: Preprocess | None, world: World
 ) -> Prepared:
     """Put a run together from a recipe with a batch that the data can fill, and write nothing.
 
     given: the preprocessing of weights that are trained on. UserError for whatever does not fit together.
     """
+    kind = kind_of(config.task)
     device = choose_device(config.device, world.local_rank if world.size > 1 else None)
     place = Place(device=device, precision=choose_precision(recipe.engine.precision, device), world=world)
-    preprocess = evaluation_preprocess(recipe, source.label_safe, network.spec.in_channels)
-    if given is not None:
-        preprocess = replace(preprocess, mean=given.mean, std=given.std)
-    batch = recipe.data.batch_size
-    task = ClassifyTask(
+    preprocess = kind.preprocess(recipe, source, network, given)
+    micro_batches = pieces(recipe.data.batch_size, world.size, recipe.engine.micro_batch)
+    task = kind.task(
         source,
         recipe,
+        network,
         preprocess=preprocess,
         seed=config.seed,
-        share=Share(
-            rank=world.rank, world_size=world.size, micro_batches=pieces(batch, world.size, recipe.engine.micro_batch)
-        ),
+        share=Share(rank=world.rank, world_size=world.size, micro_batches=micro_batches),
         pin=device.type == "cuda",
     )
-    with private_randomness(torch.device("cpu")):
-        # Only a replaced head draws here; +1 keeps it from repeating the draws of the network's own start.
-        torch.manual_seed(config.seed + 1)
-        built = task.build(network)
-        assert built is network, "classification trains the network itself"
     require_trackers(config.track)
-    # A picture too small for the network is a mistake before anything is written, too.
-    require_fits(network.spec, recipe.data.size)
     # Asking for the batches now makes a batch larger than the data a mistake before anything is written.
     task.train_batches()
     task.val_batches()
     return Prepared(
-        config=config, recipe=recipe, source=source, task=task, network=network, preprocess=preprocess, place=place
+        kind=kind,
+        config=config,
+        recipe=recipe,
+        source=source,
+        task=task,
+        network=network,
+        preprocess=preprocess,
+        place=place,
     )
-
-
-def fresh_network(model: str | Spec | Classifier, recipe: Recipe, num_classes: int, seed: int) -> Classifier:
-    """Return the network that a run begins with: fresh from the seed, or a copy of the given one."""
-    part = recipe.regularise
-    if isinstance(model, Classifier):
-        # A copy, so that the caller's network is not trained under their hands.
-        with private_randomness(torch.device("cpu")):
-            network = build(model.spec, drop_path=part.drop_path)
-        network.load_state_dict(model.state_dict())
-        return network
-    with private_randomness(torch.device("cpu")):
-        torch.manual_seed(seed)
-        return create_model(
-            model,
-            num_classes=num_classes,
-            size=recipe.data.size,
-            drop_path=part.drop_path,
-            layer_scale=... if part.layer_scale is None else part.layer_scale,
-            head_scale=part.head_scale,
-        )
 
 
 def _opening(run: Prepared) -> str:
@@ -389,7 +343,7 @@ def _voice(reporter: Reporter | None, world: World) -> Reporter:
     return reporter if reporter is not None and world.first else SilentReporter()
 
 
-def _describe(source: Source) -> dict[str, Any]:
+def _describe(source: Data) -> dict[str, Any]:
     return {
         "name": source.name,
         "classes": list(source.classes),

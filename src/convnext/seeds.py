@@ -51,6 +51,8 @@ def train_seeds(
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"seeds must be different numbers, at least one, got {list(seeds)}")
     model = plan.model
+    if plan.task != "classify" or not isinstance(model, str | Spec | Classifier):
+        raise UserError(f"several seeds are for classification, not {plan.task}; start a run with each --seed")
     spec = model.spec if isinstance(model, Classifier) else model
     asked = {
         "config": asdict(RunConfig.of(plan)),

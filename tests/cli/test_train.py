@@ -40,7 +40,7 @@ def stop_the_summary(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) ->
         os.kill(os.getpid(), number)
         pytest.fail("went on")
 
-    monkeypatch.setattr("convnext.run.summarise", signalled)
+    monkeypatch.setattr("convnext.kinds.classify.summarise", signalled)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

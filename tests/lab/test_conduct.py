@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from convnext.cost import total_cost
 from convnext.data.sources import open_source
 from convnext.errors import UserError
+from convnext.kinds.classify import fresh_network
 from convnext.lab.begin import begin_sweep
 from convnext.lab.conduct import SweepResult, run_sweep
 from convnext.lab.pace import Pace
@@ -25,7 +26,7 @@ from convnext.lab.status import RunState, seconds_left, status_of
 from convnext.lab.sweep import Sweep, is_sweep, read_sweep, run_folder, write_sweep
 from convnext.plan import RunConfig, RunPlan
 from convnext.recipe import with_overrides
-from convnext.run import fresh_network, prepare, train_run
+from convnext.run import prepare, train_run
 from convnext.train.distributed import ALONE
 from convnext.train.journal import Journal
 from convnext.train.lock import run_lock

@@ -14,6 +14,7 @@ from convnext.doctor.forecast import Forecast, forecast
 from convnext.doctor.numbers import Plan, plan_of
 from convnext.doctor.outlook import outlook_findings
 from convnext.doctor.rules import training_findings
+from convnext.errors import UserError
 from convnext.models import any_spec
 from convnext.peer_spec import Spec
 from convnext.plan import RunPlan
@@ -82,6 +83,11 @@ def examine(
 
     UserError for what `convnext train` would refuse too.
     """
+    if run.task != "classify":
+        raise UserError(
+            f"the doctor examines classification only, not {run.task}; convnext data check DATA --task {run.task} "
+            "looks at the data, and convnext train tells of the time left"
+        )
     device = choose_device(run.device)
     source = open_source(run.data, seed=run.split_seed, val_fraction=run.recipe.data.val_fraction, root=run.root)
     say("looking at a few pictures")
@@ -103,6 +109,7 @@ def examine(
 def _spec(run: RunPlan) -> Spec:
     if isinstance(run.model, Classifier):
         return run.model.spec
+    assert isinstance(run.model, str | Spec), "only classification is examined"
     spec = any_spec(run.model) if isinstance(run.model, str) else run.model
     start = run.recipe.regularise.layer_scale
     return replace(spec, layer_scale=start) if isinstance(spec, NetSpec) and start is not None else spec

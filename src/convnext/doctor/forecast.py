@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from convnext.classifier import Classifier
 from convnext.data.sources import Source
 from convnext.doctor.numbers import Plan
 from convnext.errors import UserError
 from convnext.files import write_tensors
+from convnext.kinds.classify import fresh_network
 from convnext.machine import held_memory_bytes, memory_bytes, peak_memory_bytes, reset_peak_memory
+from convnext.peer_spec import Spec
 from convnext.plan import RunConfig, RunPlan
-from convnext.run import fresh_network, prepare
+from convnext.run import prepare
 from convnext.train.distributed import ALONE
 from convnext.train.engine import Engine, Place
 from convnext.train.timing import StepTimes, time_reading, time_scoring, time_steps
@@ -102,6 +105,7 @@ def _forecast(run: RunPlan, plan: Plan, source: Source, folder: Path, micro_batc
         data=replace(plan.recipe.data, batch_size=micro_batch),
         engine=replace(plan.recipe.engine, micro_batch=micro_batch),
     )
+    assert isinstance(run.model, str | Spec | Classifier), "only classification is examined"
     network = fresh_network(run.model, recipe, len(source.classes), run.seed)
     prepared = prepare(RunConfig.of(run), recipe, source, network, run.preprocess, ALONE)
     memory = _Memory(prepared.place)
