@@ -27,7 +27,7 @@ def _rises_from(least: int) -> Callable[[Any], bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Detect(Part):
-    """How pictures with objects are resized and varied; the defaults are the paper's for COCO (section A.3).
+    """How pictures with objects are resized and varied; the defaults are the official code's for COCO.
 
     `data.size` is the short side in evaluation; `longest` holds there too.
 
@@ -78,7 +78,7 @@ class Detect(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Segment(Part):
-    """How pictures with label maps are resized and varied; the defaults are the paper's for ADE20K (section A.3).
+    """How pictures with label maps are resized and varied; the defaults are the official code's for ADE20K.
 
     `data.size` is the side of the random crop in training and of the sliding window in evaluation.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convnext.dense_parts import PARTS_OF_TASKS, not_for
 from convnext.errors import UserError, nearest
 from convnext.recipe import Recipe
 from convnext.recipes import NAMED, recipe_for
@@ -57,6 +58,9 @@ def read_recipe_file(path: Path, model: str | None = None, *, pretrained: bool =
     if base is not None and (not isinstance(base, str) or base not in NAMED):
         raise UserError(f"{path}: base must be a named recipe, got {base!r}{nearest(str(base), NAMED)}")
     start = None if base is None else recipe_for(base, model, pretrained=pretrained)
+    for part in PARTS_OF_TASKS:
+        if start is not None and getattr(start, part) is None and values.get(part) is not None:
+            raise UserError(f"{path}: {not_for(part, start.name)}")
     name = values.pop("name", path.stem if start is None else start.name)
     try:
         recipe = Recipe.from_dict({"name": name, **_merged({} if start is None else start.to_dict(), values)})

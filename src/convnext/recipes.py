@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from convnext import paper_recipes as paper
+from convnext.ade20k_recipes import ADE20K
+from convnext.coco_recipes import COCO
+from convnext.dense_recipes import SMALL
 from convnext.errors import UserError, nearest
 from convnext.paper_recipes import Settings, Sourced
 from convnext.peer_spec import PEERS, peer_named
-from convnext.recipe import Recipe, leaves
+from convnext.recipe import Recipe, Task, leaves
 from convnext.roadmap import regime_named, step_named
 from convnext.setting import shown
 
@@ -20,6 +23,7 @@ class NamedRecipe:
     model        whose values are shown where no model is named
     num_classes  of the data that it is made for
     fine_tuning  the recipe that stands in for it where training goes on from given weights
+    task         what a network learns by it
     """
 
     title: str
@@ -27,6 +31,7 @@ class NamedRecipe:
     by_kin: Mapping[str, Settings]
     num_classes: int = 1000
     fine_tuning: str | None = None
+    task: Task = "classify"
 
 
 def _defaults(source: str) -> dict[str, Sourced]:
@@ -133,6 +138,14 @@ def _small_data_finetune() -> dict[str, Settings]:
     return {kin: {**_SMALL_DATA_FINETUNE, "regularise.drop_path": rates[kin]} for kin in paper.KIN}
 
 
+def _detect(title: str, model: str, by_kin: Mapping[str, Settings]) -> NamedRecipe:
+    return NamedRecipe(title=title, model=model, by_kin=by_kin, num_classes=80, task="detect")
+
+
+def _segment(title: str, model: str, by_kin: Mapping[str, Settings]) -> NamedRecipe:
+    return NamedRecipe(title=title, model=model, by_kin=by_kin, num_classes=150, task="segment")
+
+
 _TINY, _ATTO = "convnext_tiny", "convnext_atto"
 NAMED: Mapping[str, NamedRecipe] = {
     "imagenet-1k": NamedRecipe(
@@ -207,7 +220,29 @@ NAMED: Mapping[str, NamedRecipe] = {
         model=_ATTO,
         by_kin=dict.fromkeys(paper.KIN, _SMOKE),
     ),
+    "coco-mask-rcnn": _detect(
+        "the paper's: Mask R-CNN on COCO from 1K weights (Table 3)", _TINY, COCO["coco-mask-rcnn"]
+    ),
+    "coco-cascade-mask-rcnn": _detect(
+        "the paper's: Cascade Mask R-CNN on COCO from 1K weights (Table 3)",
+        _TINY,
+        COCO["coco-cascade-mask-rcnn"],
+    ),
+    "coco-cascade-mask-rcnn-22k": _detect(
+        "the paper's: Cascade Mask R-CNN on COCO from 22K weights (Table 3)",
+        "convnext_base",
+        COCO["coco-cascade-mask-rcnn-22k"],
+    ),
+    "detect-small": _detect("a few hundred pictures of one's own with objects", _ATTO, SMALL["detect-small"]),
+    "detect-smoke": _detect("seconds: every element once, to see that all works", _ATTO, SMALL["detect-smoke"]),
+    "ade20k": _segment("the paper's: UperNet on ADE20K from 1K weights (Table 4)", _TINY, ADE20K["ade20k"]),
+    "ade20k-22k": _segment(
+        "the paper's: UperNet on ADE20K from 22K weights (Table 4)", "convnext_base", ADE20K["ade20k-22k"]
+    ),
+    "segment-small": _segment("a few hundred pictures of one's own with label maps", _ATTO, SMALL["segment-small"]),
+    "segment-smoke": _segment("seconds: every element once, to see that all works", _ATTO, SMALL["segment-smoke"]),
 }
+_USUAL: Mapping[Task, str] = {"classify": "default", "detect": "detect-small", "segment": "segment-small"}
 
 _LITTLE = ("convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano")
 _KIN_OF_MODEL: Mapping[str, str] = {
@@ -295,6 +330,14 @@ def recipe_for(name: str, model: str | None, *, pretrained: bool = False) -> Rec
     return Recipe.from_dict({"name": name, **parts})
 
 
+def usual_recipe(task: Task, pretrained: bool) -> str:
+    """Return the name of the recipe that a task takes where none is named.
+
+    pretrained  whether training goes on from given weights; each task's usual recipe serves both
+    """
+    return _USUAL[task]
+
+
 def recipe_named(name: str) -> Recipe:
     """Return the recipe of that name, with the values of the model that it is shown for."""
     named(name)
@@ -303,13 +346,14 @@ def recipe_named(name: str) -> Recipe:
 
 def traced(before: Settings, after: Recipe, where: str) -> Settings:
     """Return every leaf of a recipe with its source; what differs from `before` comes from `where` (a file, --set)."""
-    return {
-        leaf: before[leaf] if before[leaf].value == value else _replaced(before[leaf], value, where)
-        for leaf, value in leaves(after).items()
-    }
+    return {leaf: _replaced(before.get(leaf), value, where) for leaf, value in leaves(after).items()}
 
 
-def _replaced(before: Sourced, value: Any, where: str) -> Sourced:
+def _replaced(before: Sourced | None, value: Any, where: str) -> Sourced:
+    if before is None:
+        return Sourced(value=value, source=where)
+    if before.value == value:
+        return before
     return Sourced(value=value, source=where, differs=f"{shown(before.value)} before ({before.source})")
 
 
