@@ -10,19 +10,9 @@ from torchvision.ops import FrozenBatchNorm2d
 from convnext.backbone import Backbone, Pyramid
 from convnext.bench.randomise import randomise
 from convnext.errors import UserError
-from convnext.models import MODELS
 from convnext.network import Network
-from convnext.roadmap import STEPS, spec_at
 from convnext.spec import RESNET50, NetSpec
-
-
-def small(spec: NetSpec) -> NetSpec:
-    return replace(spec, width=8, depths=(1,) * len(spec.depths), num_classes=5)
-
-
-SPECS = {name: small(entry.spec) for name, entry in MODELS.items()} | {
-    step.name: small(spec_at(step.name, "resnet50")) for step in STEPS
-}
+from tests.small_nets import SMALL_SPECS, small
 
 
 def random_network(spec: NetSpec) -> Network:
@@ -31,9 +21,9 @@ def random_network(spec: NetSpec) -> Network:
     return network.eval()
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SMALL_SPECS)
 def test_maps_are_the_stages_of_the_network_and_fit_the_info(name: str) -> None:
-    spec = SPECS[name]
+    spec = SMALL_SPECS[name]
     network = random_network(spec)
     images = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
@@ -52,10 +42,10 @@ def test_maps_are_the_stages_of_the_network_and_fit_the_info(name: str) -> None:
             assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", SMALL_SPECS)
 @pytest.mark.parametrize("norm_outputs", [False, True])
 def test_no_parameter_of_the_classifier_is_left_and_each_of_the_rest_is_trained(name: str, norm_outputs: bool) -> None:
-    network = random_network(SPECS[name])
+    network = random_network(SMALL_SPECS[name])
     classifier = {f"network.{name}" for name, _ in network.named_parameters() if name.split(".")[0] in {"head", "fc"}}
     if not isinstance(network.norm, nn.Identity):
         classifier |= {"network.norm.weight", "network.norm.bias"}
@@ -71,7 +61,7 @@ def test_no_parameter_of_the_classifier_is_left_and_each_of_the_rest_is_trained(
 
 
 def test_each_output_has_its_own_norm_over_channels() -> None:
-    backbone = Backbone(random_network(SPECS["convnext_tiny"]), norm_outputs=True).double().eval()
+    backbone = Backbone(random_network(SMALL_SPECS["convnext_tiny"]), norm_outputs=True).double().eval()
     with torch.no_grad():
         for index in range(4):
             for parameter in backbone.get_submodule(f"norm{index}").parameters():
@@ -103,8 +93,8 @@ def test_frozen_norms_compute_with_their_numbers_and_never_change() -> None:
 
 
 def test_freezing_leaves_networks_with_layer_norm_as_they_are() -> None:
-    frozen = Backbone(Network(SPECS["convnext_tiny"]), norm_outputs=True, freeze_norms=True)
-    plain = Backbone(Network(SPECS["convnext_tiny"]), norm_outputs=True)
+    frozen = Backbone(Network(SMALL_SPECS["convnext_tiny"]), norm_outputs=True, freeze_norms=True)
+    plain = Backbone(Network(SMALL_SPECS["convnext_tiny"]), norm_outputs=True)
     assert list(frozen.state_dict()) == list(plain.state_dict())
     assert all(parameter.requires_grad for parameter in frozen.parameters())
 
@@ -134,6 +124,6 @@ def test_a_pyramid_makes_four_maps_of_one_that_see_the_same_places() -> None:
 
 
 def test_an_isotropic_network_of_an_odd_stride_is_refused() -> None:
-    spec = replace(SPECS["convnext_isotropic_small"], stem_stride=2)
+    spec = replace(SMALL_SPECS["convnext_isotropic_small"], stem_stride=2)
     with pytest.raises(UserError, match=r"multiple of 4.*got 2; take 16"):
         Backbone(Network(spec), norm_outputs=False)
