@@ -3,6 +3,7 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,12 @@ class ZipStore:
 
 def open_zip(path: Path, *, seed: int, val_fraction: float) -> Source:
     """Return the source of a zip of class folders, or of train/ and val/, with or without one folder around."""
+    listing, open_store = list_zip(path)
+    return source_from_listing(listing, open_store, seed=seed, val_fraction=val_fraction)
+
+
+def list_zip(path: Path) -> tuple[Listing, Callable[[tuple[str, ...]], ZipStore]]:
+    """Return what is visible in a zip, and how to open some of its files, in that order."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
@@ -75,11 +82,8 @@ def open_zip(path: Path, *, seed: int, val_fraction: float) -> Source:
         files=tuple(name for name in by_name if not name.endswith("/")),
         folders=tuple(name.rstrip("/") for name in by_name if name.endswith("/")),
     )
-    return source_from_listing(
-        listing,
-        lambda files: ZipStore(path=path, members=tuple(_member(path, name, by_name[name]) for name in files)),
-        seed=seed,
-        val_fraction=val_fraction,
+    return listing, lambda files: ZipStore(
+        path=path, members=tuple(_member(path, name, by_name[name]) for name in files)
     )
 
 

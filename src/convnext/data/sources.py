@@ -44,12 +44,13 @@ class _How:
     note: Note
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Print a note on stderr."""
     print(text, file=sys.stderr)
 
 
 def open_source(
-    text: str, *, seed: int = 0, val_fraction: float = 0.2, root: Path | None = None, note: Note = _tell
+    text: str, *, seed: int = 0, val_fraction: float = 0.2, root: Path | None = None, note: Note = tell
 ) -> Source:
     """Open the data set that a text names.
 
