@@ -17,7 +17,7 @@ from convnext.lab.analysis import Analysis, analyse
 from convnext.lab.results import read_results
 from convnext.lab.wording import difference_text, signed, spread_text
 from convnext.models import MODELS
-from convnext.recipes import NAMED, RECIPES, sources_of
+from convnext.recipes import NAMED, RECIPES, recipe_for, sources_of
 from convnext.reference import PAPER_ROWS, PaperRow
 from convnext.roadmap import STEPS, spec_at
 from convnext.setting import shown
@@ -58,9 +58,11 @@ def models_table() -> str:
 
 
 def recipes_table() -> str:
-    """Return the named recipes, each with the values of the model that it is shown for."""
+    """Return the named recipes of classification, each with the values of the model that it is shown for."""
     rows = []
     for name, one in RECIPES.items():
+        if one.task != "classify":
+            continue
         schedule, optim = one.schedule, one.optim
         mixing = f"{shown(one.mix.mixup)} / {shown(one.mix.cutmix)}" if one.mix.on else "none"
         rows.append(
@@ -81,6 +83,48 @@ def recipes_table() -> str:
         )
     columns = ["recipe", "pixels", "batch", "epochs (warm-up)", "optimizer, lr", "weight decay", "layer decay"]
     return markdown([*columns, "RandAugment", "Mixup / CutMix", "erasing", "EMA", "shown for"], rows)
+
+
+DENSE_ROWS = {
+    "coco-mask-rcnn": ("tiny",),
+    "coco-cascade-mask-rcnn": ("tiny", "small", "base"),
+    "coco-cascade-mask-rcnn-22k": ("base", "large", "xlarge"),
+    "ade20k": ("tiny", "small", "base"),
+    "ade20k-22k": ("base", "large", "xlarge"),
+    "detect-small": ("atto", "tiny"),
+    "segment-small": ("atto", "tiny"),
+}
+
+
+def dense_recipes_table() -> str:
+    """Return the recipes of detection and segmentation, each for the models that the paper trains with it."""
+    rows = []
+    for name, models in DENSE_ROWS.items():
+        for model in models:
+            one = recipe_for(name, f"convnext_{model}")
+            schedule, optim = one.schedule, one.optim
+            warm = f"{schedule.warmup_epochs:g}" if schedule.warmup_steps is None else f"{schedule.warmup_steps} steps"
+            shape = f"drops at {shown(schedule.drops)}" if schedule.shape == "drops" else schedule.shape
+            decay = f"{shown(optim.layer_decay)} by {optim.decay_by}" if optim.layer_decay < 1 else "none"
+            sides = f"{one.data.size}"
+            if one.detect is not None:
+                low, high = one.detect.short_sides
+                sides = f"{low}-{high} ({one.data.size}), at most {one.detect.longest}"
+            rows.append(
+                [
+                    f"`{name}`",
+                    f"`convnext_{model}`",
+                    sides,
+                    str(one.data.batch_size),
+                    f"{schedule.epochs} ({warm})",
+                    shape,
+                    shown(optim.lr),
+                    decay,
+                    shown(one.regularise.drop_path),
+                ]
+            )
+    columns = ["recipe", "model", "pixels", "batch", "epochs (warm-up)", "rate", "lr", "layer decay"]
+    return markdown([*columns, "stochastic depth"], rows)
 
 
 def drop_path_table() -> str:
@@ -368,6 +412,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "roadmap": roadmap_table,
     "models": models_table,
     "recipes": recipes_table,
+    "dense-recipes": dense_recipes_table,
     "drop-path": drop_path_table,
     "digits": digits_table,
     "imagenette": imagenette_table,

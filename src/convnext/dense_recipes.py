@@ -81,6 +81,9 @@ def by_kin(settings: Settings, own: Mapping[str, Settings]) -> dict[str, Setting
         value, why = _NO_PAPER_DROP_PATH[kin]
         as_tiny = {leaf: guess(one.value, "T's") for leaf, one in own["tiny"].items()}
         found[kin] = {**settings, **as_tiny, "regularise.drop_path": guess(value, why)}
+        if kin != "little":
+            # A start of 1 would give a LayerScale to networks that have none.
+            found[kin] = {**found[kin], **sourced("the model's own", regularise__layer_scale=None)}
     return found
 
 

@@ -1,6 +1,7 @@
 """Groups by decay and by layer, steps by hand, and the optimizer's state in and out."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 import timm
@@ -8,6 +9,7 @@ import torch
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
+from convnext.backbone import Backbone
 from convnext.errors import UserError
 from convnext.models import MODELS, model_spec
 from convnext.network import Network
@@ -381,3 +383,88 @@ def test_before_the_first_step_there_is_no_state_to_keep(optim: Optim) -> None:
     # What torch itself leaves behind after loading a state without momentum.
     optimizer.state[model.weight]["momentum_buffer"] = None
     assert optimizer_tensors(model, optimizer) == {}
+
+
+class Larger(nn.Module):
+    """What a detector and a segmenter look like to the optimizer: a backbone with norms of its outputs, and heads."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.backbone = Backbone(network, norm_outputs=True)
+        self.neck = nn.Conv2d(4, 4, 1)
+        self.head = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+        self.head.stages = nn.Linear(4, 4)  # a name that looks like the network's, outside it
+
+
+def official_groups(names: dict[str, tuple[int, ...]], *, by: str, num_layers: int, rate: float) -> dict[str, Any]:
+    """Return the rate and the decay of each parameter as the official code says, for its names without "network."."""
+    found = {}
+    for name, shape in names.items():
+        words = name.split(".")
+        if words[:2] == ["backbone", "downsample_layers"]:
+            number = 0 if by == "stage_wise" else {"0": 0, "1": 2, "2": 3, "3": num_layers}[words[2]]
+        elif words[:2] == ["backbone", "stages"]:
+            by_layers = {"0": 1, "1": 2, "2": 3 + int(words[3]) // 3, "3": num_layers}
+            number = int(words[2]) + 1 if by == "stage_wise" else by_layers[words[2]]
+        else:
+            number = num_layers + 1
+        undecayed = len(shape) == 1 or name.endswith(".bias")
+        found[name] = (rate ** (num_layers + 1 - number), 0.0 if undecayed else 0.05)
+    return found
+
+
+@pytest.mark.parametrize(("by", "theirs"), [("layers", "layer_wise"), ("stages", "stage_wise")])
+@pytest.mark.parametrize(
+    ("model", "num_layers"), [("convnext_tiny", 6), ("convnext_small", 12), ("convnext_xlarge", 12)]
+)
+def test_groups_in_a_larger_model_are_the_official_codes(by: Any, theirs: str, model: str, num_layers: int) -> None:
+    with torch.device("meta"):
+        larger = Larger(on_meta(model_spec(model)))
+    ours = {
+        name.replace("backbone.network.", "backbone."): (group.lr_scale, group.weight_decay)
+        for group in parameter_groups(larger, Optim(layer_decay=0.9, weight_decay=0.05, decay_by=by))
+        for name in group.parameters
+    }
+    shapes = {
+        name.replace("backbone.network.", "backbone."): tuple(parameter.shape)
+        for name, parameter in larger.named_parameters()
+    }
+    expected = official_groups(shapes, by=theirs, num_layers=num_layers, rate=0.9)
+    assert {"backbone.norm0.weight", "backbone.norm3.bias", "head.stages.weight", "neck.weight"} < set(ours)
+    assert set(ours) == set(expected)
+    for name, (scale, decay) in expected.items():
+        assert ours[name][0] == pytest.approx(scale, rel=1e-12) and ours[name][1] == decay, name
+
+
+def test_stages_by_hand() -> None:
+    """The oddities: downsampling learns as slowly as the stem, and empty layers lie between stage 4 and the head."""
+
+    def below_head(model: str) -> dict[str, int]:
+        found = layer_of_each_parameter(on_meta(model_spec(model)), Optim(layer_decay=0.5, decay_by="stages"))
+        return {name: round(below) for name, below in found.items()}
+
+    tiny, small = below_head("convnext_tiny"), below_head("convnext_small")
+    for name, of_tiny, of_small in (
+        ("downsample_layers.0.0.weight", 7, 13),
+        ("downsample_layers.3.1.weight", 7, 13),
+        ("stages.0.2.gamma", 6, 12),
+        ("stages.1.0.norm.bias", 5, 11),
+        ("stages.2.8.pwconv1.weight", 4, 10),
+        ("stages.3.0.dwconv.weight", 3, 9),
+        ("norm.weight", 0, 0),
+        ("head.bias", 0, 0),
+    ):
+        assert (name, tiny[name], small[name]) == (name, of_tiny, of_small)
+
+
+@pytest.mark.parametrize("model", [*MODELS, *ROWS])
+def test_by_stages_each_parameter_of_each_model_is_in_one_group(model: str) -> None:
+    network = on_meta(model_spec(model))
+    found = layer_of_each_parameter(network, Optim(layer_decay=0.5, decay_by="stages"))
+    assert sorted(found) == sorted(name for name, _ in network.named_parameters())
+    last = len(decay_layers(network.spec)) - 1
+    stages = len(network.spec.depths)
+    assert len(decay_layers(network.spec, "stages")) == last + 1
+    assert {round(below) for below in found.values()} == {0, *(last - number for number in range(stages + 1))}
+    groups = parameter_groups(network, Optim(layer_decay=0.5, decay_by="stages"))
+    assert all(group.name.split(",")[0] for group in groups) and len({group.name for group in groups}) == len(groups)

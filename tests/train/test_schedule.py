@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from convnext.recipe import Recipe, Schedule, with_epochs
+from convnext.errors import UserError
+from convnext.recipe import Recipe, Schedule, with_epochs, with_overrides
 from convnext.train.schedule import learning_rate, warmup_steps
 
 
@@ -89,4 +90,72 @@ def test_steps_after_a_warmup_are_counted_from_the_start() -> None:
 
 
 def test_warmup_in_steps() -> None:
-    assert [warmup_steps(epochs, 7) for epochs in (0, 0.5, 1, 2.5)] == [0, 4, 7, 18]
+    assert [warmup_steps(Schedule(warmup_epochs=epochs), 7) for epochs in (0, 0.5, 1, 2.5)] == [0, 4, 7, 18]
+
+
+def mmcv_step(step: int, lr: float, per_epoch: int, drops: tuple[int, ...], warmup: int) -> float:
+    """Return what the reference's hooks give: the drops by whole epochs, the warm-up a factor on them."""
+    epoch = step // per_epoch
+    regular = lr * 0.1 ** len([drop for drop in drops if epoch >= drop])
+    return regular * (step / warmup if step < warmup else 1)
+
+
+def test_drops_of_coco_at_epochs_27_and_33() -> None:
+    coco = Schedule(epochs=36, warmup_epochs=0, shape="drops", drops=(27, 33), warmup_steps=50, min_lr=0)
+    found = [learning_rate(step, coco, lr=2e-4, steps_per_epoch=20) for step in range(720)]
+    assert found == pytest.approx([mmcv_step(step, 2e-4, 20, (27, 33), 50) for step in range(720)], rel=1e-12)
+    # By hand: the last step before a drop and the first of it, so that a drop one step late or early is seen.
+    assert [found[step] for step in (25, 49, 50, 539, 540, 659, 660, 719)] == pytest.approx(
+        [1e-4, 1.96e-4, 2e-4, 2e-4, 2e-5, 2e-5, 2e-6, 2e-6], rel=1e-12
+    )
+
+
+def test_poly_is_counted_from_the_start_and_warmed_by_a_factor() -> None:
+    ade = Schedule(epochs=10, warmup_epochs=0, shape="poly", power=2, warmup_steps=20, min_lr=1.0)
+    expected = [((5.0 - 1.0) * (1 - step / 100) ** 2 + 1.0) * min(1, step / 20) for step in range(100)]
+    found = [learning_rate(step, ade, lr=5.0, steps_per_epoch=10) for step in range(100)]
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert found[10] == pytest.approx((4 * 0.81 + 1) / 2) and found[20] == pytest.approx(4 * 0.64 + 1)
+    assert learning_rate(100, ade, lr=5.0, steps_per_epoch=10) == 1.0
+
+
+def test_the_straight_line_of_ade20k() -> None:
+    ade = Schedule(epochs=127, warmup_epochs=0, shape="poly", power=1, warmup_steps=1500, min_lr=0)
+    steps = 127 * 1263
+    found = [learning_rate(step, ade, lr=1e-4, steps_per_epoch=1263) for step in (0, 750, 1500, steps // 2, steps - 1)]
+    expected = [0, 0.5e-4 * (1 - 750 / steps), 1e-4 * (1 - 1500 / steps), 0.5e-4, 1e-4 / steps]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", ["cosine", "step", "drops", "poly"])
+def test_a_warmup_in_steps_replaces_the_epochs(shape: str) -> None:
+    schedule = Schedule(epochs=10, warmup_epochs=4, shape=shape, drops=(6, 8), warmup_steps=5, min_lr=0)  # type: ignore[arg-type]
+    assert warmup_steps(schedule, 7) == 5 and warmup_steps(schedule, 1000) == 5
+    rates = [learning_rate(step, schedule, lr=1.0, steps_per_epoch=7) for step in range(6)]
+    assert rates[0] == 0 and rates[1] == pytest.approx(0.2, rel=0.02) and rates[5] == pytest.approx(1, abs=0.08)
+    # None falls back to the epochs, 0 is no warm-up at all.
+    none = Schedule(epochs=10, warmup_epochs=4, shape="poly", warmup_steps=0, min_lr=0)
+    assert learning_rate(0, none, lr=1.0, steps_per_epoch=7) == 1.0 and not none.warms_up
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7, 12, 100])
+def test_drops_stretch_with_the_epochs_and_stay_inside(epochs: int) -> None:
+    coco = Recipe(
+        name="coco",
+        schedule=Schedule(epochs=36, warmup_epochs=0, shape="drops", drops=(27, 33), warmup_steps=500, min_lr=0),
+    )
+    schedule = with_epochs(coco, epochs).schedule
+    assert schedule.drops == pytest.approx((epochs * 0.75, epochs * 11 / 12)) and schedule.warmup_steps == 500
+    short = with_epochs(with_overrides(coco, ["schedule.warmup_steps=0"]), epochs).schedule
+    rates = [learning_rate(step, short, lr=1.0, steps_per_epoch=12) for step in range(12 * epochs)]
+    # Also inside an epoch, so that a run of one epoch has both.
+    assert rates == pytest.approx([1.0] * 9 * epochs + [0.1] * 2 * epochs + [0.01] * epochs)
+
+
+def test_drops_must_lie_in_the_run() -> None:
+    with pytest.raises(UserError, match=r"schedule\.drops must be below schedule\.epochs \(20\), got 27,33; --epochs"):
+        Schedule(shape="drops")
+    with pytest.raises(UserError, match=r"schedule\.drops must be two rising numbers above 0"):
+        Schedule(shape="drops", drops=(5, 3))
+    # Where they are not used, they do not matter.
+    assert Schedule(epochs=3, warmup_epochs=0).drops == (27.0, 33.0)

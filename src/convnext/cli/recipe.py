@@ -6,6 +6,7 @@ import typer
 
 from convnext.cli.console import note, print_json, print_table
 from convnext.cli.options import Json
+from convnext.errors import UserError
 
 if TYPE_CHECKING:
     from convnext.paper_recipes import Settings
@@ -23,11 +24,14 @@ def list_recipes(json: Json = False) -> None:
     """List the named recipes."""
     from convnext.recipes import NAMED
 
-    rows = [{"name": name, "model": entry.model, "title": entry.title} for name, entry in NAMED.items()]
+    rows = [
+        {"name": name, "task": entry.task, "model": entry.model, "title": entry.title} for name, entry in NAMED.items()
+    ]
     if json:
         print_json(rows)
         return
-    print_table(["recipe", "for"], [[row["name"], row["title"]] for row in rows], left=["recipe", "for"])
+    columns = ["recipe", "task", "for"]
+    print_table(columns, [[row["name"], row["task"], row["title"]] for row in rows], left=columns)
 
 
 def show(
@@ -58,6 +62,8 @@ def show(
     _print_settings(settings, _by_rule(plan, name))
     print()
     _print_groups(groups)
+    if plan.task != "classify":
+        note("The heads, which are not counted here, learn at the full rate.")
     fine_tuning = named(found.base).fine_tuning
     if fine_tuning is not None and found.path is None:
         note(f"With --weights, `convnext train` takes {fine_tuning} in its place.")
@@ -110,15 +116,28 @@ def _title(found: "FoundRecipe") -> str:
 
 
 def _groups(recipe: "Recipe", model: str, num_classes: int) -> list[dict[str, Any]]:
-    """Return the parameter groups of a model, built without memory, as rows."""
+    """Return the parameter groups of a model, built without memory, as rows.
+
+    Of a detector and a segmenter they are those of its backbone; its heads are not counted.
+    """
     import torch
 
-    from convnext.models import create_model
+    from convnext.backbone import Backbone
+    from convnext.models import any_spec, create_model
+    from convnext.network import Network
+    from convnext.spec import NetSpec
     from convnext.train.optim import parameter_groups
 
+    if recipe.task != "classify" and not isinstance(any_spec(model), NetSpec):
+        raise UserError(f"the recipe {recipe.name} needs a network of this package (convnext models), got {model}")
     start = recipe.regularise.layer_scale
     with torch.device("meta"):
-        network = create_model(model, num_classes=num_classes, layer_scale=... if start is None else start)
+        network: torch.nn.Module = create_model(
+            model, num_classes=num_classes, layer_scale=... if start is None else start
+        )
+        if recipe.task != "classify" and isinstance(network, Network):
+            with_layers = network.spec.norm == "layer"
+            network = Backbone(network, norm_outputs=with_layers)
 
     def row(group: "ParameterGroup") -> dict[str, Any]:
         return {
@@ -140,7 +159,7 @@ def _by_rule(recipe: "Recipe", model: str) -> dict[str, str]:
     from convnext.spec import NetSpec
 
     found: dict[str, str] = {}
-    if recipe.evaluate.crop is None:
+    if recipe.evaluate.crop is None and recipe.task == "classify":
         rule = Preprocess.for_size(recipe.data.size)
         found["evaluate.crop"] = f"{rule.crop:g}, by the size" if rule.resize == "short_side" else "squash, by the size"
     if recipe.regularise.layer_scale is None:
