@@ -195,7 +195,7 @@ def test_ours(kind: str) -> None:
 
 def test_the_usual_recipe_of_each_task() -> None:
     for pretrained in (True, False):
-        assert [usual_recipe(task, pretrained) for task in ("classify", "detect", "segment")] == [  # type: ignore[arg-type]
+        assert [usual_recipe(task, pretrained) for task in ("classify", "detect", "segment")] == [
             "default",
             "detect-small",
             "segment-small",
@@ -255,7 +255,7 @@ def test_differences_between_tasks_show_none_for_a_part_that_is_not_there() -> N
     ("build", "words"),
     [
         (lambda: Detect(short_sides=(800, 480)), "detect.short_sides must be two rising whole numbers"),
-        (lambda: Detect(short_sides=(480.5, 800)), "detect.short_sides must be two rising whole numbers"),
+        (lambda: Detect(short_sides=(480.5, 800)), "detect.short_sides must be two rising whole numbers"),  # type: ignore[arg-type]
         (
             lambda: Detect(longest=700),
             "detect.longest must be at least the highest of detect.short_sides (800), got 700",

@@ -119,6 +119,8 @@ SICK: list[tuple[str, str, list[str], NetSpec, Facts, str]] = [
     ("few_steps", "note", ["schedule.epochs=4", "schedule.warmup_epochs=0.4"], ATTO, WELL, "748 optimizer steps"),
     ("few_steps_an_epoch", "warning", ["data.batch_size=2500"], ATTO, WELL, "4 steps an epoch"),
     ("long_warmup", "warning", ["schedule.warmup_epochs=20"], ATTO, WELL, "20 of 50 epochs"),
+    ("long_warmup", "warning", ["schedule.warmup_steps=4000"], ATTO, WELL, "warm-up takes 4000 of 9,350 steps"),
+    ("no_warmup", "warning", ["schedule.warmup_steps=0"], ATTO, WELL, "AdamW's first steps"),
     ("no_warmup", "warning", ["schedule.warmup_epochs=0"], ATTO, WELL, "AdamW's first steps"),
     ("odd_micro_batch", "warning", ["mix.mixup=0.8", "data.batch_size=63"], ATTO, WELL, "odd micro-batch of 63"),
     ("odd_micro_batch", "warning", ["mix.cutmix=1", "engine.micro_batch=1"], ATTO, WELL, "nothing is mixed at all"),

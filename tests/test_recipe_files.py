@@ -139,6 +139,8 @@ def test_a_named_recipe_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypa
         ),
         ("a.yaml", "optim: {lr: 1e-3, lr: 1e-3}", "a.yaml has optim.lr twice, in line 1 and in line 1;"),
         ("a.json", '{"optim": {"lr": 1, "clip": 5, "lr": 2}}', "a.json has lr twice in one table"),
+        ("a.yaml", "base: small-data\nsegment: {stride: 3}", "a.yaml: segment belongs to segmentation, and the recipe"),
+        ("a.yaml", "base: ade20k\nsegment: {stride: 600}", "a.yaml: segment.stride must be at most the window's side"),
         ("a.yaml", "- 1", "a.yaml holds no recipe; it is written as parts and leaves"),
         ("a.yaml", "", "a.yaml holds no recipe"),
         ("a.json", "{", "a.json is not JSON ("),
@@ -163,3 +165,15 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
             read_recipe_file(path)
     with pytest.raises(UserError, match=r"no recipe mine; .*a file ends in \.yaml"):
         open_recipe("mine", None)
+
+
+def test_a_file_may_change_a_detection_recipe_or_be_one_without_a_base(tmp_path: Path) -> None:
+    path = written(tmp_path, "base: coco-mask-rcnn\ndetect: {short_sides: [320, 480], longest: 8e2}")
+    base = recipe_for("coco-mask-rcnn", "convnext_small")
+    assert diff(base, open_recipe(str(path), "convnext_small")) == {
+        "detect.short_sides": ((480, 800), (320, 480)),
+        "detect.longest": (1333, 800),
+    }
+    alone = open_recipe(str(written(tmp_path, "segment: {stride: 32}", "alone.yaml")), None)
+    assert alone.task == "segment" and alone.segment is not None and alone.segment.stride == 32
+    assert alone.schedule == Recipe(name="x").schedule

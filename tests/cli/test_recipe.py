@@ -142,6 +142,11 @@ def test_small_data_says_what_weights_change() -> None:
         (("show", "imagenet-1k", "--model", "convnext_tony"), "no model convnext_tony; did you mean convnext_tiny"),
         (("show", "imagenet-1k", "--set", "optim.lt=1"), "no setting optim.lt; did you mean optim.lr"),
         (("diff", "imagenet-1k", "mine.yaml"), "mine.yaml cannot be read as a recipe"),
+        (("show", "imagenet-1k", "--set", "detect.longest=800"), "detect.longest belongs to detection"),
+        (
+            ("show", "detect-small", "--model", "timm:resnet18"),
+            "the recipe detect-small needs a network of this package",
+        ),
     ],
 )
 def test_mistakes(arguments: tuple[str, ...], message: str) -> None:
@@ -167,3 +172,27 @@ def test_what_a_rule_decides_is_shown_with_its_value() -> None:
     ):
         shown = CliRunner().invoke(app, ["recipe", "show", recipe, "--model", model], catch_exceptions=False).stdout
         assert crop in shown and scale in shown
+
+
+def test_a_detectors_groups_are_its_backbones_and_the_head_is_told_of() -> None:
+    value = as_json("show", "coco-mask-rcnn", "--model", "convnext_tiny")
+    groups = value["parameter_groups"]
+    assert [group["lr"] for group in groups[:-1:2]] == pytest.approx([1e-4 * 0.95 ** (7 - layer) for layer in range(7)])
+    # The four norms of the outputs learn with the heads: 2 times 96 + 192 + 384 + 768.
+    assert groups[-1]["group"] == "norm and head, not decayed" and groups[-1]["parameters"] == 2 * 1440
+    assert sum(group["parameters"] for group in groups) == 28_589_128 - 769 * 1000 - 2 * 768 + 2 * 1440
+    assert value["detect"]["crop_shorts"] == [400, 600] and value["sources"]["detect.longest"]["source"]
+    stages = as_json("show", "ade20k", "--model", "convnext_small")["parameter_groups"]
+    assert [group["lr_scale"] for group in stages[::2]] == pytest.approx(
+        [0.9**below for below in (13, 12, 11, 10, 9, 0)]
+    )
+    result = runner.invoke(app, ["recipe", "show", "ade20k"], catch_exceptions=False)
+    assert "stem and downsampling, decayed" in result.stdout and "heads, which are not counted here" in result.stderr
+    lines = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
+    assert lines["evaluate.crop"][1] == "none" and lines["segment.base"][1] == "2048,512"
+
+
+def test_the_list_tells_the_tasks_apart() -> None:
+    rows = {row["name"]: row["task"] for row in as_json("list")}
+    assert rows["imagenet-1k"] == "classify" and rows["coco-mask-rcnn"] == "detect" and rows["ade20k"] == "segment"
+    assert any(line.split()[:2] == ["ade20k-22k", "segment"] for line in printed("list").splitlines())

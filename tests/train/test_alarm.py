@@ -65,6 +65,7 @@ def test_no_better_than_chance_is_told_once_when_it_is_time() -> None:
     [
         (["optim.lr=1e-5"], "optim.lr=1e-05 is 1/50 of what is usual"),
         (["schedule.warmup_epochs=0"], "no warm-up"),
+        (["schedule.warmup_steps=0"], "no warm-up"),
         (["data.size=32"], "pictures of 32 pixels are small for a stem that strides 4: try model.stem_stride=2"),
         (["optim.layer_decay=0.8", "regularise.head_scale=0.001"], "are for going on from trained weights"),
         ([], "labels that do not belong to their pictures"),
@@ -115,6 +116,14 @@ def test_a_short_run_is_told_at_its_end_if_it_had_steps_enough() -> None:
     # A long run may take a tenth of its epochs.
     late = told(alarms(epochs=100), [row(epoch, 10.0) for epoch in range(1, 15)])
     assert list(late) == [10]
+
+
+def test_a_warmup_in_steps_is_waited_for() -> None:
+    rows = [row(epoch, 10.0) for epoch in range(1, 25)]
+    steps = rows[0]["step"]
+    by_epochs = list(told(alarms("schedule.warmup_epochs=9"), rows))
+    assert by_epochs == [10] == list(told(alarms(f"schedule.warmup_steps={9 * steps}"), rows))
+    assert list(told(alarms("schedule.warmup_epochs=9", "schedule.warmup_steps=0"), rows)) != by_epochs
 
 
 def test_falling_back_to_chance() -> None:
