@@ -112,7 +112,7 @@ MUTANTS = (
     ),
     Mutant(
         name="a resumed run starts its epoch again",
-        file="data/loader.py",
+        file="data/plans.py",
         right="own = pieces[first_step:, share.rank]",
         wrong="own = pieces[: len(pieces) - first_step, share.rank]",
         tests="tests/data/test_loader.py::test_entering_in_mid_epoch",
@@ -175,9 +175,9 @@ MUTANTS = (
     ),
     Mutant(
         name="the last, shorter batch is not scored",
-        file="data/loader.py",
-        right="np.split(own, range(size, len(split), size))",
-        wrong="np.split(own, range(size, len(split), size))[: len(split) // size]",
+        file="data/plans.py",
+        right="np.split(own, range(size, num_pictures, size))",
+        wrong="np.split(own, range(size, num_pictures, size))[: num_pictures // size]",
         tests="tests/data/test_loader.py::test_evaluation_gives_each_picture_once_in_order",
     ),
     Mutant(

@@ -14,15 +14,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from convnext.data.augment import cut_square, eval_picture, keep_labels_true, vary_square
+from convnext.data.feed import Feed
 from convnext.data.pictures import PictureError, Pixels
-from convnext.data.readers import planned_loader, quiet_workers, signals_held_back
-from convnext.data.splits import Integers, LabelSafe, Split
+from convnext.data.plans import WHOLE, EpochAndIndex, Share, TrainPlan, epoch_order, eval_plan, positive
+from convnext.data.splits import LabelSafe, Split
 from convnext.data.uncut import MODES, open_uncut
 from convnext.errors import UserError
 from convnext.preprocess import Preprocess
 from convnext.recipe import Augment
 
-EpochAndIndex = tuple[int, int]
+__all__ = ["WHOLE", "Batch", "EvalLoader", "Share", "TrainLoader", "epoch_order"]
+
 # From a split, a place in it and a number of channels to the pixels, and what is still to be done with them.
 View = Callable[[Split, EpochAndIndex, int], tuple[Pixels, Callable[[Pixels], Pixels] | None]]
 
@@ -43,25 +45,6 @@ class Batch:
     def pin_memory(self) -> "Batch":
         """Return the batch in memory from which a GPU copies while the processor goes on."""
         return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory(), indices=self.indices)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """Which part of each batch one process of several gets, and in how many pieces.
-
-    rank, world_size   of the process; every process gets batch_size / world_size pictures of each batch
-    micro_batches      equal pieces of that share, one after another
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    micro_batches: int = 1
-
-    def __post_init__(self) -> None:
-        assert 0 <= self.rank < self.world_size and self.micro_batches >= 1
-
-
-WHOLE = Share()
 
 
 class TrainLoader:
@@ -97,38 +80,17 @@ class TrainLoader:
             seed=seed,
             reduced_decode=reduced_decode,
         )
-        self._feed = _Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers, share, pin=pin)
-        self._batch_size = _positive("batch_size", batch_size)
-        self._seed = seed
-        self._share = share
-        self._num_pictures = len(split)
-        self.micro_batches = share.micro_batches
-        self.steps_per_epoch = len(split) // batch_size
-        if self.steps_per_epoch == 0:
-            raise UserError(
-                f"batch_size must be at most the {len(split)} pictures there are to train on, got {batch_size}"
-            )
-        pieces = share.world_size * share.micro_batches
-        if batch_size % pieces:
-            raise UserError(
-                f"batch_size must be a multiple of {pieces} ({share.world_size} processes x {share.micro_batches} "
-                f"micro-batches), got {batch_size}"
-            )
+        self._feed = Feed(_Pictures(split=split, view=view, size=size, channels=channels), workers, share, pin=pin)
+        self._plan = TrainPlan(len(split), batch_size=batch_size, seed=seed, share=share)
+        self.micro_batches = self._plan.micro_batches
+        self.steps_per_epoch = self._plan.steps_per_epoch
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Return this process's micro-batches of an epoch from a step on, exactly as the whole epoch would give them.
 
         Starting an epoch ends an earlier one of the same loader.
         """
-        if not 0 <= first_step <= self.steps_per_epoch:
-            raise UserError(f"first_step must be from 0 to {self.steps_per_epoch}, got {first_step}")
-        order = epoch_order(self._seed, epoch, self._num_pictures)
-        share = self._share
-        pieces = order[: self.steps_per_epoch * self._batch_size].reshape(
-            self.steps_per_epoch, share.world_size, share.micro_batches, -1
-        )
-        own = pieces[first_step:, share.rank].reshape(-1, pieces.shape[-1])
-        return self._feed.run([[(epoch, index) for index in piece] for piece in own.tolist()])
+        return self._feed.run(self._plan.epoch(epoch, first_step))
 
 
 class EvalLoader:
@@ -152,31 +114,14 @@ class EvalLoader:
         pictures = _Pictures(
             split=split, view=_EvalView(preprocess=preprocess), size=preprocess.size, channels=channels
         )
-        self._feed = _Feed(pictures, workers, share, pin=pin)
-        size = _positive("batch_size", batch_size)
-        if len(split) < share.world_size:
-            raise UserError(
-                f"there are {len(split)} held-out pictures for {share.world_size} processes; start fewer processes"
-            )
-        parts = np.array_split(np.arange(len(split)), share.world_size)
-        own = parts[share.rank]
-        if share.world_size == 1:
-            self._batches = np.split(own, range(size, len(split), size))
-        else:
-            self._batches = np.array_split(own, -(-max(map(len, parts)) // size))
+        self._feed = Feed(pictures, workers, share, pin=pin)
+        self._plan = eval_plan(len(split), batch_size=batch_size, share=share)
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self._plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._feed.run([[(0, index) for index in batch.tolist()] for batch in self._batches])
-
-
-def epoch_order(seed: int, epoch: int, length: int) -> Integers:
-    """Return the permutation of 0..length-1 that belongs to an epoch."""
-    # The spawn key keeps this stream apart from that of picture 0: SeedSequence pads [s, e] to [s, e, 0].
-    sequence = np.random.SeedSequence([seed, epoch], spawn_key=(0,))
-    return np.random.Generator(np.random.Philox(sequence)).permutation(length)
+        return self._feed.run(self._plan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +161,7 @@ class _Pictures(Dataset[Batch]):
     channels: int
 
     def __post_init__(self) -> None:
-        _positive("size", self.size)
+        positive("size", self.size)
         if self.channels not in MODES:
             raise UserError(f"channels must be 1 (grey) or 3 (colour), got {self.channels}")
 
@@ -244,39 +189,3 @@ class _Pictures(Dataset[Batch]):
             indices=torch.from_numpy(indices),
             unreadable=unreadable,
         )
-
-
-class _Feed:
-    """A torch DataLoader that is told its batches anew for each run and keeps its workers between runs."""
-
-    def __init__(self, pictures: _Pictures, workers: int, share: Share, *, pin: bool) -> None:
-        if workers < 0:
-            raise UserError(f"workers must be 0 or more, got {workers}")
-        self._plan: list[list[EpochAndIndex]] = []
-        self._run = 0
-        self._loader = planned_loader(
-            pictures, self._plan, workers=workers, several_processes=share.world_size > 1, pin=pin
-        )
-
-    def run(self, plan: list[list[EpochAndIndex]]) -> Iterator[Batch]:
-        """Yield the planned batches in order."""
-        self._run += 1
-        number = self._run
-        # The loader holds this very list and reads it as the run goes on, hence the change in place.
-        self._plan[:] = plan
-        with quiet_workers(), signals_held_back():
-            batches = iter(self._loader)
-        try:
-            for batch in batches:
-                yield batch
-                if number != self._run:
-                    raise RuntimeError("this run of the loader was ended by a newer one")
-        except (ConnectionError, EOFError) as error:
-            # Torch has a sentence for a worker that was killed, but not while a batch of its is on the way.
-            raise RuntimeError(f"a DataLoader worker ended before its pictures came ({error})") from error
-
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise UserError(f"{name} must be 1 or more, got {value}")
-    return value

@@ -105,6 +105,10 @@ class SceneStore:
         """Draw the scene."""
         return Image.fromarray(draw_scene(entry).pixels)
 
+    def fitted(self, entry: int, labels: LabelMap) -> Image.Image:
+        """Draw the scene, which every label map of it fits."""
+        return self.picture(entry)
+
     def size(self, entry: int) -> tuple[int, int]:
         """Return height and width."""
         layout = lay_out(entry)

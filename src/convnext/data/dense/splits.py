@@ -87,6 +87,9 @@ class LabelStore(Store, Protocol):
     def label_map(self, entry: int) -> LabelMap:
         """Return the class of each pixel, IGNORED where there is none; LabelError where it is wrong."""
 
+    def fitted(self, entry: int, labels: LabelMap) -> Image.Image:
+        """Return the picture, given its label map; LabelError where they differ in size."""
+
     def label_name(self, entry: int) -> str:
         """Return what to call the label map in a message."""
 
@@ -136,6 +139,12 @@ class DenseSplit:
     def label_map(self, index: int) -> LabelMap:
         """Return the class of each pixel of picture `index`: uint8 (height, width), 255 where it is ignored."""
         return self._of_labels().label_map(int(self.entries[index]))
+
+    def picture_and_map(self, index: int) -> tuple[Image.Image, LabelMap]:
+        """Return picture `index` and its label map, which is read once; errors as those of either."""
+        entry, store = int(self.entries[index]), self._of_labels()
+        labels = store.label_map(entry)
+        return store.fitted(entry, labels), labels
 
     def label_name(self, index: int) -> str:
         """Return what to call the label map of picture `index` in a message."""
