@@ -13,7 +13,7 @@ SCALE = 8
 
 
 class Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
-    """Three anchors (height / width 0.5, 1, 2) a cell of each level, always in float32.
+    """Three anchors (height / width 0.5, 1, 2) a cell of each level, in float32 also for maps of half precision.
 
     rounded  True: corners are whole pixels around the cell's corner, and the distance of cells is the picture's side
              over the map's, rounded down (torchvision); False: exact corners, and the cells lie `strides` apart
@@ -32,7 +32,7 @@ class Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no type
         device = feature_maps[0].device
         grids = [tuple(here.shape[-2:]) for here in feature_maps]
         height, width = image_list.tensors.shape[-2:]
-        self.set_cell_anchors(torch.float32, device)
+        self.set_cell_anchors(torch.promote_types(feature_maps[0].dtype, torch.float32), device)
         steps = [
             (height // rows, width // columns) if self.rounded else (stride, stride)
             for (rows, columns), stride in zip(grids, self.strides, strict=True)

@@ -1,4 +1,4 @@
-"""Boxes as offsets from other boxes, as OpenMMLab encodes them."""
+"""Boxes as offsets from other boxes, as OpenMMLab encodes them, and the precision that coordinates need."""
 
 import math
 
@@ -9,6 +9,11 @@ from torchvision.models.detection._utils import BoxCoder
 Four = tuple[float, float, float, float]
 # A box becomes at most 62.5 times wider or narrower, and the same in height.
 LARGEST_CHANGE = math.log(1000 / 16)
+
+
+def exact(x: Tensor) -> Tensor:
+    """Return a tensor in float32 where it is in a half precision: coordinates of a thousand pixels do not fit those."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class BoundedBoxCoder(BoxCoder):  # type: ignore[misc]  # torchvision has no types

@@ -85,6 +85,19 @@ class Detector(nn.Module):
         pyramid: dict[str, Tensor] = self.fpn({str(index): here for index, here in enumerate(maps)})
         return pyramid
 
+    def reset_classes(self, num_classes: int) -> None:
+        """Replace what predicts classes, boxes and masks by fresh layers for another number of classes."""
+        self.spec = replace(self.spec, num_classes=num_classes)
+        heads = self.roi_heads
+        device = next(self.fpn.parameters()).device
+        if isinstance(heads, StagedHeads):
+            heads.reset_classes(num_classes)
+        else:
+            heads.box_predictor = box_predictor(self.spec)
+            if self.spec.has_masks:
+                heads.mask_predictor = mask_predictor(self.spec)
+        self.to(device)
+
     def _check(self, num_pictures: int, sizes: Sequence[tuple[int, int]], targets: Sequence[Target] | None) -> None:
         if len(sizes) != num_pictures:
             raise UserError(f"there are {num_pictures} pictures but {len(sizes)} sizes; give one for each picture")

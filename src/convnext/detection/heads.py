@@ -1,6 +1,6 @@
 """The layers behind the pooled maps: box heads and mask heads, under torchvision's names.
 
-Whatever precision they compute in, what they predict is float32: coordinates of a thousand pixels do not fit bfloat16.
+Whatever half precision they compute in, what they predict is float32.
 """
 
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FeaturePyramidNetwork
 
 from convnext.detection.anchors import RATIOS
+from convnext.detection.boxes import exact
 from convnext.detection.spec import DetectorSpec
 
 BOX_SIDE = 7
@@ -25,7 +26,7 @@ class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision has no types
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Map pyramid maps (N, C, H, W) to logits (N, 3, H, W) and offsets (N, 12, H, W) of each."""
         logits, offsets = super().forward(x)
-        return [here.float() for here in logits], [here.float() for here in offsets]
+        return [exact(here) for here in logits], [exact(here) for here in offsets]
 
 
 class BoxPredictor(nn.Module):
@@ -42,7 +43,7 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (S, C) to logits (S, num_logits) and offsets (S, 4 num_offsets)."""
-        return self.cls_score(x).float(), self.bbox_pred(x).float()
+        return exact(self.cls_score(x)), exact(self.bbox_pred(x))
 
 
 class MaskPredictor(MaskRCNNPredictor):  # type: ignore[misc]  # torchvision has no types
@@ -51,7 +52,7 @@ class MaskPredictor(MaskRCNNPredictor):  # type: ignore[misc]  # torchvision has
     def forward(self, x: Tensor) -> Tensor:
         """Map (S, C, 14, 14) to logits (S, num_classes, 28, 28)."""
         logits: Tensor = super().forward(x)
-        return logits.float()
+        return exact(logits)
 
 
 def box_head(spec: DetectorSpec) -> nn.Module:

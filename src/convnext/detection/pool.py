@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 from torchvision.ops.poolers import initLevelMapper
 
+from convnext.detection.boxes import exact
+
 # A box smaller than twice this side (the root of its area, in pixels) is pooled from the finest map.
 FINEST_SIDE = 56
 
@@ -31,18 +33,18 @@ class AlignedRoIPool(nn.Module):
         return level.clamp(min=0, max=len(self.strides) - 1).long()
 
     def forward(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        """Map pyramid maps (N, C, H_i, W_i) and the boxes of each picture to (all boxes, C, side, side) in float32."""
+        """Map pyramid maps (N, C, H_i, W_i) and the boxes of each picture to (all boxes, C, side, side), exact."""
         maps = list(features.values())[: len(self.strides)]
         every = torch.cat(list(boxes))
         picture = torch.cat([box.new_full((len(box), 1), index) for index, box in enumerate(boxes)])
-        regions = torch.cat([picture, every], dim=1)
+        regions = torch.cat([picture, every], dim=1).to(exact(maps[0]).dtype)
         levels = self.level_of(every)
         # Also maps that no box is pooled from take part, so that each has a gradient.
-        pooled = every.new_zeros(len(every), maps[0].shape[1], self.side, self.side, dtype=torch.float32)
+        pooled = every.new_zeros(len(every), maps[0].shape[1], self.side, self.side, dtype=regions.dtype)
         for index, (here, stride) in enumerate(zip(maps, self.strides, strict=True)):
             rows = (levels == index).nonzero()[:, 0]
             cells = roi_align(
-                here.float(), regions[rows], self.side, spatial_scale=1 / stride, sampling_ratio=0, aligned=True
+                exact(here), regions[rows], self.side, spatial_scale=1 / stride, sampling_ratio=0, aligned=True
             )
             pooled[rows] = cells
         return pooled

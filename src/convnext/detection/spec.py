@@ -99,15 +99,18 @@ def detector_spec(
     *,
     convention: Convention = "openmmlab",
     freeze_norms: bool = False,
+    layer_scale: float = 1.0,
 ) -> DetectorSpec:
     """Return the spec of a detector on a registered network or a spec.
 
-    LayerScale starts at 1, as in the paper's detectors (where the network has any); a network given to
-    `build_detector` brings its own scales. UserError for an unknown name.
+    layer_scale   where LayerScale starts in networks that have it: at 1 for detection, as in the paper's detectors; a
+                  network given to `build_detector` brings its own scales
+
+    UserError for an unknown name.
     """
     backbone = model_spec(model) if isinstance(model, str) else model
     if backbone.layer_scale is not None:
-        backbone = replace(backbone, layer_scale=1.0)
+        backbone = replace(backbone, layer_scale=layer_scale)
     return DetectorSpec(
         backbone=backbone, head=head, num_classes=num_classes, convention=convention, freeze_norms=freeze_norms
     )

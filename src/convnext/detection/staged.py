@@ -1,7 +1,7 @@
 """Box and mask heads as OpenMMLab trains them, one after the other: one stage is Mask R-CNN, three are the cascade."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,7 +12,15 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, generalized_box_io
 
 from convnext.detection.assign import MaxIoU, Samples, labels_of, sample_proposals
 from convnext.detection.boxes import BoundedBoxCoder, Four
-from convnext.detection.heads import BOX_SIDE, MASK_SIDE, box_head, box_predictor, mask_head, mask_predictor
+from convnext.detection.heads import (
+    BOX_SIDE,
+    MASK_SIDE,
+    box_head,
+    box_predictor,
+    mask_head,
+    mask_predictor,
+    start_as_openmmlab,
+)
 from convnext.detection.pool import AlignedRoIPool
 from convnext.detection.spec import DetectorSpec, HeadName
 from convnext.detection.targets import Detections, Target
@@ -68,6 +76,15 @@ class StagedHeads(nn.Module):
             self.mask_pool = AlignedRoIPool(MASK_SIDE, strides)
             self.mask_heads = nn.ModuleList(mask_head(spec) for _ in self.stages)
             self.mask_predictors = nn.ModuleList(mask_predictor(spec) for _ in self.stages)
+
+    def reset_classes(self, num_classes: int) -> None:
+        """Replace the predictors of all stages by fresh ones for another number of classes."""
+        self.spec = replace(self.spec, num_classes=num_classes)
+        self.box_predictors = nn.ModuleList(box_predictor(self.spec) for _ in self.stages)
+        start_as_openmmlab(self.box_predictors)
+        if self.spec.has_masks:
+            self.mask_predictors = nn.ModuleList(mask_predictor(self.spec) for _ in self.stages)
+            start_as_openmmlab(self.mask_predictors)
 
     def losses(
         self, features: Features, proposals: Sequence[Tensor], sizes: Sequence[Size], targets: Sequence[Target]
