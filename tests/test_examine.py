@@ -29,7 +29,7 @@ from convnext.robustness.corruption_score import ALEXNET
 from convnext.robustness.masks import classes_of
 from convnext.robustness_reference import row_named
 from convnext.spec import CONVNEXT_TINY
-from convnext.tasks.classify import normalise
+from convnext.tasks.normalise import normalise
 from convnext.weights import Loaded
 from tests.robustness.made import paint
 

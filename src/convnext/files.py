@@ -103,12 +103,23 @@ def put_back(keep: Path, path: Path) -> None:
 
 def is_own_file(path: str | Path) -> bool:
     """Tell whether a file is a safetensors file with our metadata, without reading its tensors."""
-    path = existing_file(path)
+    return _metadata_text(existing_file(path)) is not None
+
+
+def read_metadata(path: str | Path) -> dict[str, Any] | None:
+    """Return our metadata of a file without reading its tensors or holding its hash, None where it has none."""
+    text = _metadata_text(existing_file(path))
+    metadata: dict[str, Any] | None = None if text is None else json.loads(text)
+    return metadata
+
+
+def _metadata_text(path: Path) -> str | None:
     if not _looks_like_safetensors(path):
-        return False
+        return None
     try:
         with safe_open(path, framework="pt") as file:
-            return METADATA_KEY in (file.metadata() or {})
+            text: str | None = (file.metadata() or {}).get(METADATA_KEY)
+            return text
     except SafetensorError:
         raise _damaged(path) from None
 

@@ -15,7 +15,7 @@ from convnext.data.pictures import PICTURE_ENDINGS, PictureError, read_picture
 from convnext.data.tree import visible
 from convnext.errors import UserError
 from convnext.preprocess import Preprocess
-from convnext.tasks.classify import normalise
+from convnext.tasks.normalise import normalise
 
 GREY, COLOUR = "L", "RGB"
 

@@ -19,9 +19,10 @@ from convnext.metrics.breakdown import confusion_csv
 from convnext.models import model_cost
 from convnext.peer_spec import Spec
 from convnext.plots import plot_confusion, plot_guesses
+from convnext.recipe import Recipe
 from convnext.tasks.classify import ClassifyMetric, ClassifyTask, sample_guesses
 from convnext.train.checkpoint import BEST, Best, FileCheckpoint, Progress, read_checkpoint
-from convnext.train.engine import Engine
+from convnext.train.engine import Engine, Place
 from convnext.train.score import Weights, score
 from convnext.train.sharding import copy_state, load_whole
 
@@ -48,7 +49,7 @@ def summarise(
     `warn` hears when the file is damaged; the last weights are then scored. `code` is the commit that trained, None
     outside a checkout.
     """
-    best = _load_best(folder, engine, progress, task.target, warn)
+    best = load_best(folder, engine, progress, task.target, warn)
     network, weights, place = engine.model, best.weights, engine.place
     scored = score(
         task, {weights: network}, task.val_batches(), device=place.device, precision=place.precision, world=place.world
@@ -65,26 +66,35 @@ def summarise(
             write_text(folder / "confusion.csv", confusion_csv(confusion.numpy(), classes))
             names = [readable(name) for name in classes]
             plot_confusion(folder / "confusion.png", confusion.numpy(), names, title=title)
-    last = progress.history[-1]
     cost = model_cost(spec, task.recipe.data.size)
     return {
-        **{name: config[name] for name in ("model", "data", "seed", "split_seed")},
-        "recipe": task.recipe.name,
-        "size": task.recipe.data.size,
+        **run_facts(config, task.recipe, place, progress, code),
         "params": cost.params,
         "gmacs": cost.gmacs,
         "classes": len(classes),
         "train_images": len(task.source.train),
         "val_images": len(task.source.val),
-        "epochs": progress.epoch,
-        "steps": progress.step,
         "best": {"epoch": best.epoch, "weights": weights, **scored.values},
-        "last": {"epoch": last["epoch"], "raw": last["raw"], "ema": last["ema"]},
         "labels": list(classes),
         "confusion": confusion.tolist() if confusion is not None and len(classes) <= MOST_CLASSES else None,
-        "unreadable": list(progress.unreadable),
         # What the recipe asks for, less what would make this data's labels false.
         "augment": asdict(keep_labels_true(task.recipe.augment, task.source.label_safe)),
+    }
+
+
+def run_facts(
+    config: Mapping[str, Any], recipe: Recipe, place: Place, progress: Progress, code: str | None
+) -> dict[str, Any]:
+    """Return what the summary of every kind of run tells: what was asked, how long it took, where, with which code."""
+    last = progress.history[-1]
+    return {
+        **{name: config[name] for name in ("model", "data", "seed", "split_seed")},
+        "recipe": recipe.name,
+        "size": recipe.data.size,
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "last": {"epoch": last["epoch"], "raw": last["raw"], "ema": last["ema"]},
+        "unreadable": list(progress.unreadable),
         "images_seen": progress.images_seen,
         "seconds": round(progress.seconds, 2),
         "images_per_second": round(progress.images_seen / max(progress.train_seconds, 1e-9), 1),
@@ -97,7 +107,7 @@ def summarise(
     }
 
 
-def _load_best(
+def load_best(
     folder: Path, engine: Engine[Any, Any], progress: Progress, target: str, warn: Callable[[str], None]
 ) -> Best:
     """Put the best weights into the engine's model and say which they are; the last ones where the file is damaged."""

@@ -18,6 +18,14 @@ class WeightsName(StrEnum):
     raw = "raw"
 
 
+class TaskOption(StrEnum):
+    """What a network is trained for."""
+
+    classify = "classify"
+    detect = "detect"
+    segment = "segment"
+
+
 DATA_HELP = (
     "A folder of class folders (or with train/ and val/), a zip of one, tar shards, a CSV, TSV or JSONL list, parquet "
     "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md."
@@ -28,6 +36,13 @@ Model = Annotated[
 ]
 RecipeText = Annotated[
     str | None, typer.Option(help="A named recipe (convnext recipe list), a .yaml or .json file, or a run.")
+]
+TaskText = Annotated[
+    TaskOption | None, typer.Option("--task", help="classify, detect or segment. [default: the recipe's]")
+]
+Head = Annotated[
+    str | None,
+    typer.Option(help="mask-rcnn, cascade-mask-rcnn or faster-rcnn (detect), upernet (segment). [default: the first]"),
 ]
 Start = Annotated[str | None, typer.Option("--weights", help=f"Start from these weights. {SOURCE_HELP}")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures; warm-up keeps its share.")]

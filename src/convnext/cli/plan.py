@@ -31,21 +31,49 @@ def make_plan(
     seed: int,
     device: str,
     track: Sequence[str] = (),
+    task: str | None = None,
+    head: str | None = None,
     quiet: bool = False,
 ) -> "RunPlan":
     """Return the plan that the options of `convnext train` and `convnext doctor` ask for.
 
+    task   classify, detect or segment; None is the recipe's
+    head   which detector or segmenter
     quiet  say nothing of the weights that were read
     """
+    from convnext.cli.dense_plan import make_dense_plan, task_of
     from convnext.plan import RunPlan
+    from convnext.recipes import usual_recipe
 
     recipe_settings, model_settings = sorted_settings(settings)
-    name = model or (MODEL if weights is None else _model_in(weights))
-    chosen = _recipe(recipe, name, epochs, size, recipe_settings, pretrained=weights is not None)
+    kind = task_of(task, recipe)
+    if kind == "classify" and head is not None:
+        raise UserError(f"--head is for --task detect and segment, got {head}")
+    dense = kind != "classify"
+    name = model or (MODEL if weights is None or dense else _model_in(weights))
+    usual = recipe or usual_recipe(kind, weights is not None)
+    chosen = _recipe(usual, name, epochs, size, recipe_settings, pretrained=weights is not None)
+    changed = _name(model or MODEL, model_settings) if weights is None and model_settings else None
+    if kind != "classify":
+        return make_dense_plan(
+            data,
+            kind,
+            head=head,
+            model=model,
+            recipe=chosen,
+            weights=weights,
+            network=model_settings,
+            seed=seed,
+            device=device,
+            track=track,
+            name=changed,
+            lasting_weights=None if weights is None else _lasting(weights),
+            quiet=quiet,
+        )
     preprocess: Preprocess | None = None
     network: Spec | Classifier | str
     if weights is None:
-        network = _fresh(model or MODEL, model_settings)
+        network = fresh_model(model or MODEL, model_settings)
     else:
         network, preprocess = _loaded(data, model, weights, model_settings, chosen, seed, quiet=quiet)
     return RunPlan(
@@ -102,7 +130,7 @@ def _model_in(weights: str) -> str | None:
     return model_name(read_model(weights, num_classes=2).network.spec)
 
 
-def _fresh(model: str, settings: dict[str, Any]) -> "Spec | str":
+def fresh_model(model: str, settings: dict[str, Any]) -> "Spec | str":
     """Return the name or the spec of a network to train from scratch."""
     from convnext.models import any_spec, with_model_settings
     from convnext.peer_spec import PeerSpec, with_options

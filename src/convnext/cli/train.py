@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convnext.cli.console import note, print_json, print_table
-from convnext.cli.options import DATA_HELP, Epochs, Json, Model, RecipeText, Settings, Side, Start, reporter
+from convnext.cli.options import (
+    DATA_HELP,
+    Epochs,
+    Head,
+    Json,
+    Model,
+    RecipeText,
+    Settings,
+    Side,
+    Start,
+    TaskText,
+    reporter,
+)
 from convnext.cli.plan import make_plan
 from convnext.cli.start import require_start
 from convnext.errors import UserError
@@ -20,9 +32,15 @@ if TYPE_CHECKING:
     from convnext.train.distributed import World
 
 
+# What the best epoch of each task is chosen by.
+TARGETS = {"top1": "top-1 %", "box_ap": "box AP %", "miou": "mIoU %"}
+
+
 def train(
     data: Annotated[str | None, typer.Argument(metavar="DATA", help=DATA_HELP)] = None,
+    task: TaskText = None,
     model: Model = None,
+    head: Head = None,
     recipe: RecipeText = None,
     weights: Start = None,
     epochs: Epochs = None,
@@ -43,6 +61,7 @@ def train(
 
     settings = set_ or []
     told: dict[str, Any] = {"DATA": data, "--model": model, "--recipe": recipe, "--weights": weights}
+    told |= {"--task": task, "--head": head}
     told |= {"--epochs": epochs, "--size": size, "--seed": seed, "--seeds": seeds, "--out": out, "--track": track}
     require_start("run", data, resume, told)
     begun = resume or _begun(out, os.environ)
@@ -64,6 +83,8 @@ def train(
                     seed=seed or 0,
                     device=device or "auto",
                     track=track or [],
+                    task=None if task is None else task.value,
+                    head=head,
                     quiet=not world.first,
                 ),
             )
@@ -125,9 +146,12 @@ def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
     if json:
         print_json({"folder": str(result.folder), **result.summary})
         return
+    target = (
+        next(name for name in TARGETS if name in result.summary["best"]) if isinstance(result, RunResult) else "top1"
+    )
     print_table(
-        ["seed", "best top-1 %", "of epoch", "weights", "last top-1 %", "images/s", "run"],
-        [_row(run) for run in ((result,) if isinstance(result, RunResult) else result.runs)],
+        ["seed", f"best {TARGETS[target]}", "of epoch", "weights", f"last {TARGETS[target]}", "images/s", "run"],
+        [_row(run, target) for run in ((result,) if isinstance(result, RunResult) else result.runs)],
         left=["run"],
     )
     if not isinstance(result, RunResult):
@@ -144,15 +168,15 @@ def _left_alone(result: "RunResult | SeedsResult") -> bool:
     return last.interrupted and not last.finished
 
 
-def _row(run: "RunResult") -> list[str]:
+def _row(run: "RunResult", target: str) -> list[str]:
     assert run.summary is not None
     best, last = run.summary["best"], run.summary["last"]
     return [
         str(run.summary["seed"]),
-        f"{best['top1']:.2f}",
+        f"{best[target]:.2f}",
         str(best["epoch"]),
         best["weights"],
-        f"{last[best['weights']]['top1']:.2f}",
+        f"{last[best['weights']][target]:.2f}",
         f"{run.summary['images_per_second']:,.0f}",
         str(run.folder),
     ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from convnext.errors import UserError
 from convnext.metrics.classification import ClassificationMetric, Scores
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
+from convnext.tasks.normalise import normalise
 from convnext.train.chance import Chance
 from convnext.weights.sidecar import default_preprocess
 
@@ -190,20 +191,6 @@ class ClassifyTask:
     def metric(self) -> ClassifyMetric:
         """Return an empty score."""
         return ClassifyMetric(self.num_classes)
-
-
-def normalise(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """Map uint8 pictures (N, C, H, W) to (images / 255 - mean) / std in float32, channels last in memory."""
-    floats = images.to(dtype=torch.float32, memory_format=torch.channels_last)
-    mean, std = _on_device(preprocess.mean, images.device), _on_device(preprocess.std, images.device)
-    return floats.div_(255).sub_(mean).div_(std)
-
-
-@cache
-def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
-    # Kept, because making a tensor on a GPU waits for the GPU, and this is asked for at every step.
-    with torch.inference_mode(False):
-        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def evaluation_preprocess(recipe: Recipe, label_safe: LabelSafe, in_channels: int = 3) -> Preprocess:

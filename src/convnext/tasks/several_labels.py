@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from convnext.data.loader import Batch
 from convnext.metrics.several_labels import SeveralLabelsMetric, SeveralLabelsScores
 from convnext.preprocess import Preprocess
-from convnext.tasks.classify import ReadyBatch, normalise
+from convnext.tasks.classify import ReadyBatch
+from convnext.tasks.normalise import normalise
 from convnext.train.chance import Chance
 
 

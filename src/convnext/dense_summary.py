@@ -1,0 +1,114 @@
+"""summary.json of a detection or segmentation: what the best weights score, class by class, and their gallery."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from convnext.dense_show import write_gallery
+from convnext.detection.cost import PAPER_SIZE, detector_costs
+from convnext.detection.detector import Detector
+from convnext.segmentation.cost import segmenter_cost
+from convnext.segmentation.segmenter import Segmenter
+from convnext.summary import WEIGHTS_NAME, load_best, run_facts
+from convnext.tasks.detect import DetectMetric, DetectTask
+from convnext.tasks.segment import SegmentMetric, SegmentTask
+from convnext.train.checkpoint import Progress
+from convnext.train.engine import Engine
+from convnext.train.score import score
+
+PAGE = "predictions.html"
+PerClass = Sequence[tuple[str, Mapping[str, float | None]]]
+
+
+def summarise_detection(
+    folder: Path,
+    task: DetectTask,
+    engine: Engine[Any, Any],
+    *,
+    config: Mapping[str, Any],
+    progress: Progress,
+    code: str | None,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    """Score the best weights of a detector, write its page and return the summary; see `convnext.summary`."""
+    detector = engine.model
+    assert isinstance(detector, Detector)
+    # As Table 3 counts, at pictures of its shape.
+    side = task.recipe.data.size
+    size = (side, round(side * PAPER_SIZE[1] / PAPER_SIZE[0]))
+    counted = None if detector.spec.backbone.isotropic else detector_costs(detector.spec, size)[-1].gmacs
+    found = _summarise(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
+    return found | {"head": detector.spec.head, "gmacs": counted, "gmacs_at": list(size)}
+
+
+def summarise_segmentation(
+    folder: Path,
+    task: SegmentTask,
+    engine: Engine[Any, Any],
+    *,
+    config: Mapping[str, Any],
+    progress: Progress,
+    code: str | None,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    """Score the best weights of a segmenter, write its page and return the summary; see `convnext.summary`."""
+    segmenter = engine.model
+    assert isinstance(segmenter, Segmenter)
+    side = task.recipe.data.size
+    counted = segmenter_cost(segmenter.spec, side, side).gmacs
+    found = _summarise(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
+    return found | {"head": segmenter.spec.head, "gmacs": counted, "gmacs_at": [side, side]}
+
+
+def per_class_of(metric: DetectMetric | SegmentMetric) -> PerClass:
+    """Return (class, values by column) of a metric, in percent."""
+    return metric.precision.per_class() if isinstance(metric, DetectMetric) else metric.counts.per_class()
+
+
+def _summarise(
+    folder: Path,
+    task: DetectTask | SegmentTask,
+    engine: Engine[Any, Any],
+    *,
+    config: Mapping[str, Any],
+    progress: Progress,
+    code: str | None,
+    warn: Callable[[str], None],
+) -> dict[str, Any]:
+    best = load_best(folder, engine, progress, task.target, warn)
+    place, weights = engine.place, best.weights
+    scored = score(
+        task,
+        {weights: engine.model},
+        task.val_batches(),
+        device=place.device,
+        precision=place.precision,
+        world=place.world,
+    )[weights]
+    metric = scored.metric
+    assert isinstance(metric, DetectMetric | SegmentMetric)
+    per_class = per_class_of(metric)
+    if place.world.first:
+        write_gallery(
+            folder / PAGE,
+            task,
+            engine.model,
+            metric,
+            title=f"{config['model']} on {task.source.name}: epoch {best.epoch}, {WEIGHTS_NAME[weights]} weights",
+            values=scored.values,
+            per_class=per_class,
+            device=place.device,
+            precision=place.precision,
+        )
+    source = task.source
+    return {
+        **run_facts(config, task.recipe, place, progress, code),
+        "task": config["task"],
+        "params": sum(parameter.numel() for parameter in engine.model.parameters()),
+        "classes": len(source.classes),
+        "train_images": len(source.train),
+        "val_images": len(source.val),
+        "best": {"epoch": best.epoch, "weights": weights, **scored.values},
+        "per_class": {name: dict(values) for name, values in per_class},
+        "labels": list(source.classes),
+    }

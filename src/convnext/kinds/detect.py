@@ -1,0 +1,140 @@
+"""Detection as a kind of run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from convnext.data.dense.sources import open_detection
+from convnext.data.dense.splits import DenseSource
+from convnext.data.loader import Share
+from convnext.dense_summary import summarise_detection
+from convnext.detection.detector import Detector, build_detector
+from convnext.detection.spec import DetectorSpec, HeadName, detector_spec
+from convnext.errors import UserError, nearest
+from convnext.kinds.dense import backbone_of
+from convnext.kinds.kind import Note
+from convnext.network import Network
+from convnext.plan import RunConfig, RunPlan
+from convnext.preprocess import Preprocess
+from convnext.recipe import Recipe
+from convnext.tasks.detect import DetectTask, detect_preprocess
+from convnext.train.chance import private_randomness
+from convnext.train.checkpoint import Progress
+from convnext.train.engine import Engine
+
+USUAL_HEAD: HeadName = "mask-rcnn"
+
+
+class DetectKind:
+    """Pictures with boxes and perhaps masks of objects."""
+
+    best_text = "box AP {:.2f}%"
+
+    def open(self, config: RunConfig, recipe: Recipe, note: Note) -> DenseSource:
+        """Open a COCO or VOC data set."""
+        return open_detection(config.data, seed=config.split_seed, val_fraction=recipe.data.val_fraction, note=note)
+
+    def network(self, plan: RunPlan, recipe: Recipe, source: DenseSource, note: Note) -> Detector:
+        """Return a detector of the data's classes: fresh, on given stages, or a given one."""
+        part, num_classes = recipe.regularise, len(source.classes)
+        with private_randomness(torch.device("cpu")):
+            torch.manual_seed(plan.seed)
+            if isinstance(plan.model, Detector):
+                return _continued(plan, part.drop_path, num_classes, note)
+            head = _head(plan.head)
+            if isinstance(plan.model, Network):
+                frozen = plan.model.spec.norm == "batch"
+                if frozen:
+                    note("the network's BatchNorms keep their statistics, as usual in detection from given weights")
+                spec = detector_spec(plan.model.spec, head, num_classes, freeze_norms=frozen)
+                return build_detector(spec, network=plan.model, drop_path=part.drop_path)
+            spec = detector_spec(
+                backbone_of(plan.model, "detection"),
+                head,
+                num_classes,
+                layer_scale=1.0 if part.layer_scale is None else part.layer_scale,
+            )
+            return build_detector(spec, drop_path=part.drop_path)
+
+    def rebuild(self, spec: Mapping[str, Any], recipe: Recipe) -> Detector:
+        """Return the detector of a spec."""
+        with private_randomness(torch.device("cpu")):
+            return build_detector(DetectorSpec.from_dict(spec), drop_path=recipe.regularise.drop_path)
+
+    def preprocess(
+        self, recipe: Recipe, source: DenseSource, network: nn.Module, given: Preprocess | None
+    ) -> Preprocess:
+        """Return the normalisation of the weights that are trained on, else ImageNet's."""
+        return detect_preprocess(recipe, given)
+
+    def task(
+        self,
+        source: DenseSource,
+        recipe: Recipe,
+        network: nn.Module,
+        *,
+        preprocess: Preprocess,
+        seed: int,
+        share: Share,
+        pin: bool,
+    ) -> DetectTask:
+        """Return the task."""
+        assert isinstance(network, Detector), "detection trains a detector"
+        task = DetectTask(
+            source,
+            recipe,
+            preprocess=preprocess,
+            has_masks=network.spec.has_masks,
+            convention=network.spec.convention,
+            seed=seed,
+            share=share,
+            pin=pin,
+        )
+        assert task.build(network) is network, "detection trains the detector itself"
+        return task
+
+    def notes(self, task: DetectTask) -> Sequence[str]:
+        """Return nothing: whatever is varied keeps the labels true."""
+        return ()
+
+    def summarise(
+        self,
+        folder: Path,
+        task: DetectTask,
+        engine: Engine[Any, Any],
+        *,
+        config: Mapping[str, Any],
+        progress: Progress,
+        code: str | None,
+        warn: Note,
+    ) -> dict[str, Any]:
+        """Score the best weights, and show the best and the worst pictures."""
+        return summarise_detection(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
+
+
+def _head(name: str | None) -> HeadName:
+    known: tuple[HeadName, ...] = get_args(HeadName)
+    for head in known:
+        if head == (name or USUAL_HEAD):
+            return head
+    raise UserError(f"detection has no head {name}{nearest(str(name), known)}")
+
+
+def _continued(plan: RunPlan, drop_path: float, num_classes: int, note: Note) -> Detector:
+    """Return a copy with the recipe's stochastic depth, so that the caller's is not trained under their hands."""
+    detector = plan.model
+    assert isinstance(detector, Detector)
+    if plan.head is not None and plan.head != detector.spec.head:
+        raise UserError(f"the given weights are of the head {detector.spec.head}, not {plan.head}; leave out --head")
+    built = build_detector(detector.spec, drop_path=drop_path)
+    built.load_state_dict(detector.state_dict())
+    if num_classes != detector.spec.num_classes:
+        note(f"predictors replaced: {detector.spec.num_classes} -> {num_classes} classes")
+        built.reset_classes(num_classes)
+    return built
+
+
+KIND = DetectKind()
