@@ -44,6 +44,13 @@ VARIANTS: dict[str, Spec] = {
     "deit": peer("deit_small", embed_dim=64, depth=12, num_heads=2, patch_size=8),
 }
 
+NAMES = {
+    "convnext_atto": "convnext_atto",
+    "resnet": "resnet50 (depths=2,2,6,2; width=26)",
+    "swin": "swin_tiny (embed_dim=34; depths=2,2,6,2; num_heads=1,2,4,8; window_size=4)",
+    "deit": "deit_small (embed_dim=64; num_heads=2; patch_size=8)",
+}
+
 # Raw top-1 of the last epoch at 5e-4 and at 2e-3: ConvNeXt 42.9, 45.2; ResNet 40.1, 56.9; Swin 41.7, 38.0;
 # DeiT 39.8, 42.3 (results/figure1/imagenette64-lr5e-4 and -lr2e-3).
 RATES = {"convnext_atto": 2e-3, "resnet": 2e-3, "swin": 5e-4, "deit": 2e-3}
@@ -64,7 +71,7 @@ def train(asked: argparse.Namespace) -> None:
             result = resume_run(folder, reporter=reporter)
         else:
             own = with_overrides(recipe, [f"optim.lr={RATES[name]}", *asked.set])
-            plan = RunPlan(data=asked.data, model=VARIANTS[name], recipe=own, seed=seed)
+            plan = RunPlan(data=asked.data, model=VARIANTS[name], recipe=own, seed=seed, name=NAMES[name])
             result = train_run(plan, out=folder, reporter=reporter)
         if not result.finished:
             sys.exit(result.message)

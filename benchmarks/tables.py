@@ -391,15 +391,85 @@ def bench_train_table() -> str:
     return markdown(["training step", "batch", "images/s", "of ConvNeXt-T", "GB"], rows) + benched_on(one)
 
 
+def bench_gpu_table() -> str:
+    """Return what was measured on a GPU: training steps, eager and compiled, and a part of Table 1."""
+    eager, compiled, table = (record(f"bench/h200-{name}.json") for name in ("train", "train-compiled", "table1"))
+    rows = []
+    for one, what in ((eager, "training step"), (compiled, "training step, compiled"), (table, "inference")):
+        for row in one["rows"]:
+            if row["failed"] is None:
+                cells = [what, f"`{row['model']}`", str(row["batch"]), f"{row['images_per_second']:,.0f}"]
+                rows.append([*cells, f"{row['ratio']:.2f}", f"{row['peak_memory_bytes'] / 1e9:.1f}"])
+    place = eager["machine"]["accelerator"]
+    versions = ", ".join(f"{name} {eager['versions'][name]}" for name in ("torch", "timm"))
+    commits = " and ".join(dict.fromkeys(one["rows"][0]["commit"] for one in (eager, table)))
+    return markdown(["bf16, 224 pixels", "model", "batch", "images/s", "of ConvNeXt-T", "GB"], rows) + (
+        f"\n{place}, {versions}; medians of 3 to 6 interleaved rounds; commits {commits}, {eager['began']}.\n"
+    )
+
+
+def isotropic_table() -> str:
+    """Return Table 2's networks as measured here, one picture at a time."""
+    one = record("bench/isotropic.json")
+    found = {row["model"]: row for row in one["rows"]}
+    rows = []
+    for size in ("small", "base", "large"):
+        ours, theirs = found[f"convnext_isotropic_{size}"], found[f"vit_{size}"]
+        rows.append(
+            [
+                size[0].upper(),
+                f"{theirs['images_per_second']:.2f}",
+                f"{ours['images_per_second']:.2f}",
+                f"{ours['ratio'] / theirs['ratio']:.2f}",
+                f"{ours['paper_images_per_second'] / theirs['paper_images_per_second']:.2f}",
+            ]
+        )
+    columns = ["isotropic", "ViT, images/s", "ConvNeXt, images/s", "ConvNeXt over ViT", "on the paper's V100"]
+    return markdown(columns, rows) + benched_on(one)
+
+
+def families_table() -> str:
+    """Return the measured Figure 1: four families at equal cost, one recipe."""
+    folder = ROOT / "results" / "figure1" / "imagenette64"
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*/*/summary.json"))]
+    rows = []
+    for model in dict.fromkeys(one["model"] for one in found):
+        runs = [one for one in found if one["model"] == model]
+        cells = [f"`{model}`", f"{1000 * runs[0]['gmacs']:.1f}", f"{runs[0]['params'] / 1e6:.2f}", str(len(runs))]
+        rows.append([*cells, *(spread([one["last"][name]["top1"] for one in runs]) for name in ("ema", "raw"))])
+    first = found[0]
+    columns = ["Imagenette, 64 pixels", "million MACs", "M params", "seeds", "top-1, EMA", "top-1, raw"]
+    command = f"python benchmarks/families.py train DATA --runs RUNS --epochs {first['epochs']}"
+    return markdown(columns, rows) + (
+        f"\nThe last of {first['epochs']} epochs, {first['val_images']:,} held-out pictures, recipe "
+        f"`{first['recipe']}`, each network at the better of two learning rates. {first['machine']['accelerator']}, "
+        f"torch {first['versions']['torch']}; commit {first['commit']}; `{command}`.\n"
+    )
+
+
+def whole_recipe_table() -> str:
+    """Return ConvNeXt-T with the paper's whole recipe on Imagenette at 128 pixels."""
+    one = record("whole-recipe128.json")
+    rows = [
+        [str(run["epochs"]), f"{run['last']['ema']:.2f}", f"{run['last']['raw']:.2f}", f"{run['steps']:,}"]
+        for run in one["runs"]
+    ]
+    commands = "".join(f"- `{run['command']}`\n" for run in one["runs"])
+    return markdown(["ConvNeXt-T, 128 pixels, epochs", "top-1, EMA", "top-1, raw", "steps"], rows) + (
+        f"\n{one['data']}. One seed, {one['machine']['accelerator']}, {one['runs'][0]['precision']}. {one['note']}\n"
+        f"{measured_on(one)}\n{commands}"
+    )
+
+
 def benched_on(one: dict[str, Any]) -> str:
     """Return the line that tells machine, versions and command of a bench."""
     first = one["rows"][0]
     versions = ", ".join(f"{name} {one['versions'][name]}" for name in ("torch", "timm"))
-    rounds = [row["rounds"] for row in one["rows"]]
+    rounds = [row["rounds"] for row in one["rows"] if row["rounds"]]
+    counts = " to ".join(map(str, sorted({min(rounds), max(rounds)})))
     return (
-        f"\n{one['machine']['processor']}, {first['threads']} threads, fp32, eager, {versions}; medians of "
-        f"{' to '.join(map(str, sorted({min(rounds), max(rounds)})))} interleaved rounds; "
-        f"commit {first['commit']}, {first['measured']}.\n"
+        f"\n{one['machine']['processor']}, {first['threads']} threads, fp32, eager, {versions}; medians of {counts} "
+        f"interleaved rounds; commit {first['commit']}, {first['measured']}.\n"
     )
 
 
@@ -425,6 +495,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "against-swin": against_swin_table,
     "bench": bench_table,
     "bench-train": bench_train_table,
+    "bench-gpu": bench_gpu_table,
+    "isotropic": isotropic_table,
+    "families": families_table,
+    "whole-recipe": whole_recipe_table,
 }
 
 

@@ -104,7 +104,17 @@ def test_every_network_that_we_know_has_a_family_and_no_other_has() -> None:
     assert attention == {name for name in PEERS if name.startswith(("swin", "vit", "deit"))}
     assert {family_of(name) for name in MODELS} == {CONVNEXT, RESNET}
     assert family_of("quarter:gelu") is family_of("resnet50-width32:without_gelu") is ROADMAP
-    for stranger in ("timm:convnext_tiny", "timm:gelu", "convnext_mine", "mine:own", "network", "swin_mine"):
+    assert family_of("swin_tiny (embed_dim=34; depths=2,2,6,2)") is SWIN and family_of("resnet50 (width=26)") is RESNET
+    for stranger in (
+        "timm:convnext_tiny (drop=1)",
+        "mine (width=8)",
+        "resnet50 (width=26",
+        "timm:gelu",
+        "convnext_mine",
+        "mine:own",
+        "network",
+        "swin_mine",
+    ):
         assert family_of(stranger) is OTHER and title_of(stranger) == stranger
     assert len({family.colour for family in FAMILIES}) == len(FAMILIES) == len({family.name for family in FAMILIES})
 
@@ -119,6 +129,7 @@ def test_networks_are_called_as_the_paper_calls_them() -> None:
         "ResNet-50",
         "DeiT-B",
     ]
+    assert title_of("swin_tiny (embed_dim=34; depths=2,2,6,2)") == "Swin-T*", "one that was changed is not the paper's"
 
 
 @pytest.mark.parametrize("bare", [False, True])

@@ -22,7 +22,9 @@ def new_folder(out: Path | None, name: str) -> Path:
     None makes runs/<time>-<name>.
     """
     if out is None:
-        return _own_folder(f"{time.strftime('%Y%m%d-%H%M%S')}-{name.replace(':', '-').replace('/', '-')}")
+        # What is changed in a network, in parentheses, stands in its summary.
+        short = name.partition(" (")[0].replace(":", "-").replace("/", "-")
+        return _own_folder(f"{time.strftime('%Y%m%d-%H%M%S')}-{short}")
     try:
         if out.is_dir() and not _is_free(out):
             raise UserError(

@@ -12,6 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from convnext.cli.app import app
+from convnext.cli.plan import make_plan
+from convnext.folder import new_folder
 from convnext.train.distributed import ALONE, World
 
 runner = CliRunner()
@@ -90,3 +92,16 @@ def test_a_process_that_stops_alone_does_not_wait_for_the_others(
     stop_the_summary(monkeypatch, signal.SIGTERM)
     assert runner.invoke(app, arguments(folder, tmp_path / "stopped")).exit_code == 130
     assert left == ["in order", "Exit"]
+
+
+def test_a_network_in_which_something_was_changed_is_called_so(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(
+        str(folder), model="resnet50", recipe=None, weights=None, epochs=None, size=None, seed=0, device="cpu",
+        settings=["model.width=26", "model.depths=2,2,6,2", "optim.lr=1e-3"],
+    )  # fmt: skip
+    assert plan.title == "resnet50 (width=26; depths=2,2,6,2)"
+    # Its folder is named without what a shell would have to quote.
+    assert new_folder(None, plan.title).name.endswith("-resnet50")

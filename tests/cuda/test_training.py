@@ -91,8 +91,9 @@ def test_a_compiled_step_is_the_eager_one(precision: str, tmp_path: Path) -> Non
             f"engine.compile={compiled}", f"engine.precision={precision}", "regularise.drop_path=0", "schedule.epochs=1"
         )
         train_run(plan, out=tmp_path / compiled, reporter=watcher)
-        losses.append([step.loss for step in watcher.steps])
-    tolerance = 1e-2 if precision == "float32" else 5e-2
+        # The first ones: later on the rounding of each has been learned from.
+        losses.append([step.loss for step in watcher.steps][:5])
+    tolerance = 1e-3 if precision == "float32" else 2e-2
     assert losses[1] == pytest.approx(losses[0], rel=tolerance)
 
 

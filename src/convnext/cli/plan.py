@@ -85,7 +85,15 @@ def make_plan(
         device=device,
         track=tuple(track),
         weights=None if weights is None else _lasting(weights),
+        name=_name(model or MODEL, model_settings) if weights is None and model_settings else None,
     )
+
+
+def _name(model: str, settings: dict[str, Any]) -> str:
+    """Return what to call a registered network in which something is changed."""
+    from convnext.setting import shown
+
+    return f"{model} ({'; '.join(f'{name}={shown(value)}' for name, value in settings.items())})"
 
 
 def _lasting(weights: str) -> str:

@@ -48,15 +48,20 @@ _WHOLE, _WITHOUT = "convnext", "without_"
 def family_of(model: str) -> Family:
     """Return the family of a model by its name: registered ones, systems of the paper, and rows of the roadmap.
 
-    Nothing is guessed of any other, a network of timm included: it is of no family.
+    "NAME (width=26)", a registered one in which something is changed, is of its family. Nothing is guessed of any
+    other, a network of timm included: it is of no family.
     """
+    model = _apart(model)[0]
     if model in MODELS or model in PEERS:
         return next((family for start, family in _STARTS.items() if model.startswith(start)), OTHER)
     return ROADMAP if _is_row(model) else OTHER
 
 
 def title_of(model: str) -> str:
-    """Return a model's name as the paper prints it; its own where it prints none."""
+    """Return a model's name as the paper prints it, changed ones with a star; its own where it prints none."""
+    name, changes = _apart(model)
+    if changes and (name in MODELS or name in PEERS):
+        return f"{title_of(name)}*"
     if model in PEERS:
         return PEERS[model].title
     if model in MODELS:
@@ -66,6 +71,12 @@ def title_of(model: str) -> str:
             return f"ConvNeXt-{size}" + (" (iso.)" if "isotropic" in words else "")
         return model.replace("resnet", "ResNet-")
     return model
+
+
+def _apart(model: str) -> tuple[str, str]:
+    """Return the name and the changes of "NAME (CHANGES)", as `convnext.plan` writes it."""
+    name, space, changes = model.partition(" (")
+    return (name, changes) if space and changes.endswith(")") else (model, "")
 
 
 def _is_row(model: str) -> bool:
