@@ -1,4 +1,4 @@
-"""Colours of classes: the same for a number wherever it is drawn, and told apart, as far as can be, by the colour-blind."""
+"""Colours of classes: the same for a number wherever it is drawn; the first are told apart by the colour-blind too."""
 
 from functools import cache
 

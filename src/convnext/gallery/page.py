@@ -15,6 +15,8 @@ from convnext.files import write_bytes
 
 TEMPLATE = "page.html.j2"
 WIDEST_PX = 900
+# Until it is clicked, a picture takes no more height than this, so that a pair is seen as a whole.
+_TALLEST_SHOWN_PX = 620
 # Text in colour stays sharp at this quality without chroma subsampling.
 _QUALITY = 86
 
@@ -80,13 +82,22 @@ def write_page(
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
+    small = [_small(picture) for _, picture in entry.pictures]
+    tallest = max(picture.height for picture in small)
     return {
         "name": entry.name,
         "score": _percent(entry.score),
         "score_name": entry.score_name,
         "pictures": [
-            {"caption": caption, "uri": _data_uri(small), "width": small.width, "height": small.height}
-            for caption, small in ((caption, _small(picture)) for caption, picture in entry.pictures)
+            {
+                "caption": caption,
+                "uri": _data_uri(picture),
+                "width": picture.width,
+                "height": picture.height,
+                # Pictures of a pair are shrunk alike, though the legend of one may be longer.
+                "widest": max(1, round(picture.width * _TALLEST_SHOWN_PX / tallest)),
+            }
+            for (caption, _), picture in zip(entry.pictures, small, strict=True)
         ],
         "facts": entry.facts,
     }
@@ -108,8 +119,8 @@ def _cell(values: Mapping[str, float | None], column: Mapping[str, Any]) -> dict
     if value is None or value != value:
         return {"text": "–", "value": "", "bar": 0.0}
     text = f"{value:,}" if column["counts"] else _percent(value)
-    bar = 100 * value / column["full"] if column["full"] else 0.0
-    return {"text": text, "value": f"{value:.6g}", "bar": round(min(max(bar, 0.0), 100.0), 1)}
+    bar = value / column["full"] if column["full"] else 0.0
+    return {"text": text, "value": f"{value:.6g}", "bar": round(min(max(bar, 0.0), 1.0), 4)}
 
 
 def _percent(value: float | None) -> str:
