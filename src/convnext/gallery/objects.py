@@ -40,6 +40,8 @@ class Shown:
         number = len(self.labels)
         if self.boxes.shape != (number, 4):
             raise UserError(f"boxes must be ({number}, 4) for {number} labels, got {self.boxes.shape}; give each a box")
+        if not np.isfinite(self.boxes).all():
+            raise UserError("boxes must be numbers, got some that are infinite or none; leave those objects out")
         if self.scores is not None and self.scores.shape != (number,):
             raise UserError(f"scores must be ({number},) for {number} labels, got {self.scores.shape}; give each one")
         if self.masks is not None and (self.masks.ndim != 3 or len(self.masks) != number):
