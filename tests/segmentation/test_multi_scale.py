@@ -27,6 +27,11 @@ def test_pictures_are_scaled_to_fit_long_and_short_side(
     assert scaled_size(*size, (512, 2048), ratio) == expected
 
 
+def test_half_a_pixel_is_rounded_up() -> None:
+    assert scaled_size(5, 2, (100, 1)) == (3, 1)
+    assert scaled_size(2, 5, (100, 1)) == (1, 3)
+
+
 def lopsided() -> nn.Conv2d:
     torch.manual_seed(0)
     return nn.Conv2d(3, 4, (1, 3), padding=(0, 1)).double()
