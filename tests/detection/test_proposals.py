@@ -7,7 +7,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from convnext.detection.proposals import CASCADE, SINGLE, ProposalRules, Proposals, proposal_network
 from convnext.detection.spec import Convention, HeadName
-from tests.detection.made import pictures, tiny_detector, tiny_spec
+from tests.detection.made import tiny_spec
 
 STRIDES = (4, 8, 16, 32, 64)
 # Overlaps of 0.8 (an object), 0.5 (neither) and 0 with the object; the last is left out of the losses.
@@ -85,13 +85,3 @@ def test_overlapping_proposals_are_dropped_within_a_level_only() -> None:
     # Four boxes on the first level and one on the second.
     (kept,), _ = network.filter_proposals(boxes, logits, [(55, 64)], [4, 1])
     assert kept.tolist() == [near, [50.0, 50.0, 60.0, 55.0], box]
-
-
-def test_objects_draw_gradients_to_the_maps() -> None:
-    detector = tiny_detector().train()
-    images = pictures(((96, 96),))
-    given = [{"boxes": torch.tensor([[10.0, 10.0, 60.0, 60.0]]), "labels": torch.tensor([0])}]
-    features = {name: here.detach().requires_grad_() for name, here in detector.pyramid(images).items()}
-    _, losses = detector.rpn(ImageList(images, [(96, 96)]), features, given)
-    sum(losses.values()).backward()  # type: ignore[union-attr]
-    assert all(here.grad is not None and bool((here.grad != 0).any()) for here in features.values())
