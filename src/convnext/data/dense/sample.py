@@ -55,7 +55,8 @@ def resized(sample: Sample, size: tuple[int, int]) -> Sample:
     if objects is not None:
         ratios = np.array([new_width / width, new_height / height] * 2, dtype=np.float32)
         masks = None if objects.masks is None else _nearest(objects.masks.view(np.uint8), size).view(np.bool_)
-        objects = replace(objects, boxes=objects.boxes * ratios, masks=masks)
+        # Cut, because rounding may put an edge a little outside.
+        objects = replace(objects, boxes=cut_to(objects.boxes * ratios, new_height, new_width), masks=masks)
     layers = torch.from_numpy(np.ascontiguousarray(sample.pixels)).permute(2, 0, 1)
     pixels = F.resize(layers, list(size), interpolation=InterpolationMode.BILINEAR, antialias=False)
     return Sample(
