@@ -10,7 +10,6 @@ from convnext.data.dense.splits import DenseSource, DenseSplit
 from convnext.data.loader import Share
 from convnext.dense_model import DenseModel
 from convnext.dense_show import write_gallery
-from convnext.dense_summary import per_class_of
 from convnext.detection.detector import Detector
 from convnext.errors import UserError
 from convnext.evaluate import Part, Progress
@@ -90,17 +89,19 @@ def evaluate_dense(model: DenseModel, data: str, *, part: Part, how: DenseScorin
         task = _task(model, source, how)
     network = model.network.to(device)
     total = len(source.val)
+    # One scoring for two kinds of tasks, whose batches are not of one type.
+    either: Any = task
     scored = score(
-        task,
+        either,
         {model.weights: network},
-        _counted(task.val_batches(), total, how),
+        _counted(either.val_batches(), total, how),
         device=device,
         precision=precision,
         world=world,
     )[model.weights]
     metric = scored.metric
     assert isinstance(metric, DetectMetric | SegmentMetric)
-    per_class = per_class_of(metric)
+    per_class = metric.per_class()
     if how.page is not None and world.first:
         write_gallery(
             how.page,

@@ -1,6 +1,6 @@
 """summary.json of a detection or segmentation: what the best weights score, class by class, and their gallery."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from convnext.train.engine import Engine
 from convnext.train.score import score
 
 PAGE = "predictions.html"
-PerClass = Sequence[tuple[str, Mapping[str, float | None]]]
 
 
 def summarise_detection(
@@ -60,11 +59,6 @@ def summarise_segmentation(
     return found | {"head": segmenter.spec.head, "gmacs": counted, "gmacs_at": [side, side]}
 
 
-def per_class_of(metric: DetectMetric | SegmentMetric) -> PerClass:
-    """Return (class, values by column) of a metric, in percent."""
-    return metric.precision.per_class() if isinstance(metric, DetectMetric) else metric.counts.per_class()
-
-
 def _summarise(
     folder: Path,
     task: DetectTask | SegmentTask,
@@ -77,17 +71,19 @@ def _summarise(
 ) -> dict[str, Any]:
     best = load_best(folder, engine, progress, task.target, warn)
     place, weights = engine.place, best.weights
+    # One scoring for two kinds of tasks, whose batches are not of one type.
+    either: Any = task
     scored = score(
-        task,
+        either,
         {weights: engine.model},
-        task.val_batches(),
+        either.val_batches(),
         device=place.device,
         precision=place.precision,
         world=place.world,
     )[weights]
     metric = scored.metric
     assert isinstance(metric, DetectMetric | SegmentMetric)
-    per_class = per_class_of(metric)
+    per_class = metric.per_class()
     if place.world.first:
         write_gallery(
             folder / PAGE,

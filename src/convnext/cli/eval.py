@@ -12,7 +12,7 @@ import typer
 from convnext.cli.checkpoint import open_checkpoint
 from convnext.cli.console import note, print_json
 from convnext.cli.counter import PictureCounter
-from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, Weights, WeightsName
+from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, TaskText, Weights, WeightsName
 from convnext.cli.scores import show_comparisons, show_scores
 from convnext.errors import UserError
 
@@ -38,6 +38,7 @@ class PartName(StrEnum):
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help=SOURCE_HELP)],
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    task: TaskText = None,
     weights: Weights = WeightsName.auto,
     part: Annotated[
         PartName, typer.Option(help="Which pictures; auto is the held-out part, or all of data that has none.")
@@ -45,7 +46,9 @@ def evaluate(
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the pictures. [default: the checkpoint's own]")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pictures a forward pass. [default: 64; detection 1]")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read pictures. [default: 2 for many, else 0]")
     ] = None,
@@ -66,18 +69,54 @@ def evaluate(
         typer.Option(metavar="ROW", help="With --on: the published row to compare with, such as convnext_tiny-1k-224."),
     ] = None,
     confusion: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the confusion matrix as CSV.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Detection, segmentation: a page of the best and worst pictures."),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Detection: all that was found, as COCO's results JSON.")
+    ] = None,
+    multi_scale: Annotated[
+        bool, typer.Option("--multi-scale", help="Segmentation: average six sizes and their mirror images.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Score a checkpoint on pictures, each exactly once; with --on as the paper scores a set, beside its number."""
+    from convnext.cli.dense_eval import evaluate_dense_command, task_asked
     from convnext.evaluate import Scoring
     from convnext.train.distributed import join
 
+    kind = task_asked(task, checkpoint)
+    of_dense = {"--page": page, "--results": results, "--multi-scale": multi_scale or None}
+    if kind != "classify":
+        of_sets = {"--on": on, "--labels": labels, "--corruptions": corruptions, "--severities": severities}
+        of_sets |= {"--reference": reference, "--confusion": confusion}
+        refuse_options(of_sets, "classification", kind)
+        evaluate_dense_command(
+            checkpoint,
+            data,
+            kind,
+            weights=weights,
+            part=part.value,
+            size=size,
+            batch_size=batch_size or 1,
+            workers=workers,
+            device=device,
+            page=page,
+            results=results,
+            multi_scale=multi_scale,
+            json=json,
+        )
+        return
+    refuse_options(of_dense, "detection and segmentation", kind)
     told = {"--labels": labels, "--corruptions": corruptions, "--severities": severities, "--reference": reference}
     with join(os.environ) as world, PictureCounter(silent=not world.first) as counter:
         with world.together():
             _check(on, part, confusion, told)
         loaded = world.in_turn(lambda: open_checkpoint(checkpoint, weights, quiet=not world.first))
-        how = Scoring(size=size, batch_size=batch_size, workers=workers, device=device, world=world, progress=counter)
+        how = Scoring(
+            size=size, batch_size=batch_size or 64, workers=workers, device=device, world=world, progress=counter
+        )
         if on is None:
             done: Evaluation | Examination = _on_data(loaded, data, part, how)
             row = None
@@ -89,6 +128,13 @@ def evaluate(
         _show(done, row, {"checkpoint": checkpoint, "data": data}, json)
         # Last, so that a place that cannot be written costs no score.
         _write_confusion(confusion, done)
+
+
+def refuse_options(told: Mapping[str, object], belongs: str, kind: str) -> None:
+    """Refuse options of another task."""
+    for name, value in told.items():
+        if value is not None:
+            raise UserError(f"{name} belongs to {belongs}, and this is --task {kind}; leave it out")
 
 
 def _check(on: str | None, part: PartName, confusion: Path | None, told: Mapping[str, object]) -> None:

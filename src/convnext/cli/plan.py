@@ -85,7 +85,7 @@ def make_plan(
         device=device,
         track=tuple(track),
         weights=None if weights is None else _lasting(weights),
-        name=_name(model or MODEL, model_settings) if weights is None and model_settings else None,
+        name=changed,
     )
 
 

@@ -11,7 +11,7 @@ import typer
 
 from convnext.cli.checkpoint import open_checkpoint
 from convnext.cli.console import note, print_json, print_json_line, print_table
-from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, Weights, WeightsName, reporter
+from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, TaskText, Weights, WeightsName, reporter
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,18 +31,40 @@ def predict(
     pictures: Annotated[list[str], typer.Argument(metavar="PICTURES...", help="Files, folders and globs.")],
     top: Annotated[int, typer.Option(min=1, help="Labels a picture.")] = 5,
     format_: Annotated[FormatName, typer.Option("--format", help="How to print.")] = FormatName.table,
+    task: TaskText = None,
     weights: Weights = WeightsName.auto,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
     device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Detection, segmentation: the folder of drawn pictures. [default: predictions]")
+    ] = None,
+    score: Annotated[float, typer.Option(min=0, max=1, help="Detection: least score of what is told.")] = 0.3,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Detection, segmentation: short side or window. [default: as trained]")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
 ) -> None:
-    """Say what pictures show: a table, one JSON object a line, or csv."""
+    """Say what pictures show: a table, one JSON object a line, or csv; objects and regions also as drawn pictures."""
+    from convnext.cli.dense_eval import task_asked
     from convnext.predict import find_pictures, predict_pictures
     from convnext.train.device import choose_device
 
     paths = find_pictures(pictures)
     if not any(path.exists() for path in paths):
         raise UserError(f"there is no picture {', '.join(pictures[:3])}; name files, folders or globs")
+    kind = task_asked(task, checkpoint)
+    if kind != "classify":
+        from convnext.cli.dense_predict import predict_dense
+
+        lines = json or format_ is FormatName.jsonl
+        if format_ is FormatName.csv:
+            raise UserError(f"--format csv is for classification; --json prints what --task {kind} finds")
+        predict_dense(
+            checkpoint, paths, kind, weights=weights, size=size, score=score, device=device, out=out, lines=lines
+        )
+        return
+    if out is not None or size is not None:
+        raise UserError("--out and --size are for detection and segmentation; this checkpoint classifies")
     loaded = open_checkpoint(checkpoint, weights)
     predictions = predict_pictures(
         loaded.network.to(choose_device(device)),

@@ -132,14 +132,14 @@ class DetectTask:
         for index, (height, width) in enumerate(batch.sizes):
             images[index, :, height:] = 0
             images[index, :, :, width:] = 0
-        sizes, originals = batch.sizes, batch.original_sizes
+        sizes, originals, masks = batch.sizes, batch.original_sizes, batch.masks
         if chance is None:
             return ReadyDetect(images=images, sizes=sizes, original_sizes=originals, truth=batch)
         targets = tuple(
             Target(
                 boxes=boxes.to(device, non_blocking=True),
                 labels=labels.to(device, non_blocking=True),
-                masks=None if batch.masks is None else batch.masks[index].to(device, non_blocking=True),
+                masks=_to(device, None if masks is None else masks[index]),
             )
             for index, (boxes, labels) in enumerate(zip(batch.boxes, batch.labels, strict=True))
         )
@@ -158,7 +158,10 @@ class DetectTask:
 
     def metric(self) -> "DetectMetric":
         """Return an empty score."""
-        return DetectMetric(self.source.classes, masks=self.has_masks, convention=self.convention)
+        source = self.source
+        return DetectMetric(
+            source.classes, masks=self.has_masks, convention=self.convention, category_ids=source.category_ids
+        )
 
 
 class DetectMetric:
@@ -167,9 +170,11 @@ class DetectMetric:
     pictures: of each picture that was scored, by its place in the split, how well its boxes were found (`found_score`)
     """
 
-    def __init__(self, classes: Sequence[str], *, masks: bool, convention: Convention) -> None:
+    def __init__(
+        self, classes: Sequence[str], *, masks: bool, convention: Convention, category_ids: Sequence[int] | None = None
+    ) -> None:
         self._masks, self._convention = masks, convention
-        self.precision = AveragePrecision(classes, masks=masks)
+        self.precision = AveragePrecision(classes, masks=masks, category_ids=category_ids)
         self.pictures: dict[int, float | None] = {}
 
     def update(self, outputs: Sequence[Detections], batch: ReadyDetect) -> None:
@@ -180,6 +185,7 @@ class DetectMetric:
             there = truth_of(truth, index)
             self.precision.add(
                 picture_id=truth.picture_ids[index],
+                size=size,
                 truth=there,
                 boxes=found.boxes.float().cpu().numpy(),
                 scores=found.scores.float().cpu().numpy(),
@@ -194,18 +200,32 @@ class DetectMetric:
         self.pictures |= other.pictures
 
     def compute(self) -> dict[str, float | int | None]:
-        """Return box_ap, box_ap50, ... and mask_ap, ... in percent; a class without an object counts for nothing."""
-        return dict(self.precision.compute())
+        """Return box_ap, box_ap50, ... and mask_ap, ... in percent; a class without an object counts for nothing.
+
+        Where there is not one object, box_ap is 0, so that epochs can be compared.
+        """
+        values = dict(self.precision.compute())
+        return values | {"box_ap": values["box_ap"] or 0.0}
+
+    def per_class(self) -> list[tuple[str, dict[str, float | int | None]]]:
+        """Return each class with the number of its objects and its average precision in percent."""
+        columns = ("objects", "box_ap", "mask_ap") if self._masks else ("objects", "box_ap")
+        return [(one.name, {name: getattr(one, name) for name in columns}) for one in self.precision.per_class()]
+
+
+def _to(device: torch.device, masks: Tensor | None) -> Tensor | None:
+    return None if masks is None else masks.to(device, non_blocking=True)
 
 
 def truth_of(batch: DetectBatch, index: int) -> Objects:
     """Return the objects of one picture of a batch for scoring, in pixels of the original picture."""
+    masks = None if batch.masks is None else batch.masks[index]
     return Objects(
         boxes=batch.boxes[index].numpy(),
         labels=batch.labels[index].numpy(),
         crowd=batch.crowd[index].numpy(),
         areas=batch.areas[index].numpy(),
-        masks=None if batch.masks is None else batch.masks[index].numpy().astype(bool),
+        masks=None if masks is None else masks.numpy().astype(bool),
     )
 
 

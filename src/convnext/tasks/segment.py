@@ -145,16 +145,16 @@ class SegmentMetric:
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self.classes = classes
-        self.counts = MeanIoU(classes)
+        self.counts = MeanIoU(len(classes), ignore=IGNORED)
         self.pictures: dict[int, float | None] = {}
 
     def update(self, outputs: Tensor, batch: ReadySegment) -> None:
         """Add the classes that were predicted for a batch."""
-        for place, found, truth in zip(batch.places, outputs.cpu(), batch.maps.cpu(), strict=True):
-            own = MeanIoU(self.classes)
-            own.update(found.numpy(), truth.numpy())
-            self.pictures[place] = own.compute()["miou"]
+        for place, found, truth in zip(batch.places, outputs, batch.maps, strict=True):
+            own = MeanIoU(len(self.classes), ignore=IGNORED)
+            own.update(found, truth)
             self.counts.merge(own)
+            self.pictures[place] = own.scores().miou if bool((truth != IGNORED).any()) else None
 
     def merge(self, other: "SegmentMetric") -> None:
         """Add what another one has seen."""
@@ -164,6 +164,15 @@ class SegmentMetric:
     def compute(self) -> dict[str, float | int | None]:
         """Return miou, pixel_accuracy and class_accuracy in percent."""
         return dict(self.counts.compute())
+
+    def per_class(self) -> list[tuple[str, dict[str, float | int | None]]]:
+        """Return each class with its intersection over union and accuracy, percent, and how many pixels it has."""
+        scores = self.counts.scores()
+        pixels = scores.confusion.sum(dim=1).tolist()
+        return [
+            (name, {"iou": iou, "accuracy": right, "pixels": count})
+            for name, iou, right, count in zip(self.classes, scores.class_iou, scores.class_right, pixels, strict=True)
+        ]
 
 
 def pixel_loss(logits: Tensor, maps: Tensor) -> Tensor:
