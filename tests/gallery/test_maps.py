@@ -120,6 +120,16 @@ def test_a_region_with_room_is_named_within_itself_and_others_are_not() -> None:
     assert not different[:, 297:301].any() and not different[[0, -1]].any()
 
 
+def test_a_name_that_does_not_fit_is_not_drawn() -> None:
+    labels = np.zeros((400, 600), dtype=np.uint8)
+    labels[:, 300:320] = 1
+    labels[200:208, 320:] = 2
+    pixels = np.array(draw_map(plain(), labels, [LONG[0], "sky", "sea"], opacity=1.0))[:400]
+    # A name would bring the ink of its letters.
+    inside = {tuple(colour) for colour in np.unique(pixels.reshape(-1, 3), axis=0).tolist()}
+    assert inside == {colour_of(0), colour_of(1), colour_of(2), (250, 250, 250)}
+
+
 def test_what_is_given_is_not_changed_and_the_drawing_is_the_same_each_time() -> None:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
     labels = quarters(128, 96)

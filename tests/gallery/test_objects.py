@@ -104,6 +104,35 @@ def test_the_legend_lists_exactly_what_is_drawn(legends: list[tuple[list[tuple[s
     assert colour_of(0) not in colours_in(drawn)
 
 
+def test_a_score_of_just_the_threshold_is_drawn(legends: list[tuple[list[tuple[str, str]], str]]) -> None:
+    given = shown(("cat", (10, 50, 60, 90)), ("dog", (100, 50, 160, 90)), scores=[0.5, 0.4375])
+    draw_objects(plain(), given, CLASSES, score_threshold=0.5)
+    assert legends == [([("cat", "×1")], "1 below 50% not drawn")]
+
+
+def test_of_two_classes_of_one_name_the_first_gives_the_colour() -> None:
+    drawn = draw_objects(plain(), shown(("bat", (200, 100, 300, 250))), ("cat", "bat", "bat"))
+    assert drawn.getpixel((200, 200)) == colour_of(1)
+
+
+def test_the_name_of_the_surest_lies_on_top() -> None:
+    # So low a picture that the plates of two names must overlap.
+    objects_of_it = [("cat", (0.0, 8.0, 20.0, 24.0)), ("dog", (0.0, 0.0, 20.0, 16.0))]
+    alone = np.array(draw_objects(plain((600, 30)), shown(objects_of_it[0], scores=[0.9]), CLASSES))
+    both = np.array(draw_objects(plain((600, 30)), shown(*objects_of_it, scores=[0.9, 0.5]), CLASSES))
+    assert np.array_equal(both[:16, :22], alone[:16, :22])
+    assert (both[22:29, 22:40] == colour_of(1)).all(axis=2).any()
+
+
+def test_tiny_pictures_stay_squares_and_small_ones_become_smooth() -> None:
+    for side, smooth in ((32, False), (128, True)):
+        pixels = np.zeros((side, side, 3), dtype=np.uint8)
+        pixels[:, side // 2 :] = 255
+        drawn = draw_objects(Image.fromarray(pixels), shown(), CLASSES)
+        row = np.array(drawn)[10, : side * scale_of(side, side).factor, 0]
+        assert (len(np.unique(row)) > 2) == smooth
+
+
 def test_the_threshold_does_not_touch_the_truth(legends: list[tuple[list[tuple[str, str]], str]]) -> None:
     draw_objects(plain(), shown(("cat", (10, 50, 60, 90)), ("dog", (100, 50, 160, 90))), CLASSES, score_threshold=0.99)
     assert legends == [([("cat", "×1"), ("dog", "×1")], "")]
@@ -134,7 +163,7 @@ def test_a_small_object_is_not_hidden_by_a_large_one() -> None:
     masks = np.zeros((2, 400, 600), dtype=bool)
     masks[0, 200:240, 300:340] = True
     masks[1, 50:390, 50:590] = True
-    items = [("cat", (300.0, 200.0, 340.0, 240.0)), ("dog", (50.0, 50.0, 590.0, 390.0))]
+    items = [("cat", (290.0, 190.0, 350.0, 250.0)), ("dog", (50.0, 50.0, 590.0, 390.0))]
     for order in ((0, 1), (1, 0)):
         given = shown(*(items[number] for number in order), masks=masks[list(order)])
         pixels = np.array(draw_objects(plain(), given, CLASSES))
