@@ -1,7 +1,7 @@
 """What a run shall do, and what of it a run keeps to go on by itself."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class RunPlan:
     model        a name, a spec, or a network whose weights are trained on (the recipe's stochastic depth is put in):
                  a classifier, whose stages are the backbone of a detector or segmenter, or one of these two whole
     task, head   what it is trained for; which detector or segmenter, None for the usual one
+    head_settings   what is changed in that head, by the names of its spec
     name         what reports call the model; None takes the registered name of its spec
     seed         decides weights, order, augmentation and stochastic depth
     split_seed   decides the held-out part where the data has none of its own
@@ -41,6 +42,7 @@ class RunPlan:
     recipe: Recipe
     task: TaskName = "classify"
     head: str | None = None
+    head_settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     split_seed: int = 0
     root: Path | None = None

@@ -45,10 +45,11 @@ def make_plan(
     from convnext.plan import RunPlan
     from convnext.recipes import usual_recipe
 
-    recipe_settings, model_settings = sorted_settings(settings)
+    rest, head_settings = sorted_settings(settings, "head")
+    recipe_settings, model_settings = sorted_settings(rest)
     kind = task_of(task, recipe)
-    if kind == "classify" and head is not None:
-        raise UserError(f"--head is for --task detect and segment, got {head}")
+    if kind == "classify" and (head is not None or head_settings):
+        raise UserError(f"heads are for --task detect and segment, got {head or next(iter(head_settings))}")
     dense = kind != "classify"
     name = model or (MODEL if weights is None or dense else _model_in(weights))
     usual = recipe or usual_recipe(kind, weights is not None)
@@ -59,6 +60,7 @@ def make_plan(
             data,
             kind,
             head=head,
+            head_settings=head_settings,
             model=model,
             recipe=chosen,
             weights=weights,
@@ -102,19 +104,19 @@ def _lasting(weights: str) -> str:
     return str(path.resolve()) if path.exists() else weights
 
 
-def sorted_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Return the settings of the recipe as they are, and those of the model by name."""
+def sorted_settings(settings: Sequence[str], of: str = "model") -> tuple[list[str], dict[str, Any]]:
+    """Return the settings of the recipe as they are, and those of the model (or the head) by name."""
     from convnext.setting import read_setting
 
-    model_settings: dict[str, Any] = {}
-    recipe_settings: list[str] = []
+    chosen: dict[str, Any] = {}
+    others: list[str] = []
     for text in settings:
         leaf, value = read_setting(text)
-        if leaf.startswith("model."):
-            model_settings[leaf.removeprefix("model.")] = value
+        if leaf.startswith(f"{of}."):
+            chosen[leaf.removeprefix(f"{of}.")] = value
         else:
-            recipe_settings.append(text)
-    return recipe_settings, model_settings
+            others.append(text)
+    return others, chosen
 
 
 def _recipe(

@@ -154,7 +154,7 @@ def _torchvision_heads(spec: DetectorSpec, strides: Sequence[int]) -> RoIHeads:
         box_predictor(spec),
         fg_iou_thresh=0.5,
         bg_iou_thresh=0.5,
-        batch_size_per_image=512,
+        batch_size_per_image=spec.sampled_boxes,
         positive_fraction=0.25,
         bbox_reg_weights=None,
         score_thresh=spec.score_threshold,

@@ -26,6 +26,7 @@ class DetectorSpec:
     norm_outputs  whether a LayerNorm stands on each map of the network; None: on those of LayerNorm networks
     channels      of the feature pyramid and of the convolutions of the heads
     hidden        outputs of the fully connected layers of the box heads
+    sampled_boxes proposals of a picture from which the box heads learn, at most
     score_threshold, nms_threshold, max_detections   which boxes are told, after what overlap (IoU) a worse one of the
                   same class is dropped, and how many are told at most for a picture
 
@@ -41,6 +42,7 @@ class DetectorSpec:
     norm_outputs: bool | None = None
     channels: int = 256
     hidden: int = 1024
+    sampled_boxes: int = 512
     score_threshold: float = 0.05
     nms_threshold: float = 0.5
     max_detections: int = 100
@@ -50,7 +52,7 @@ class DetectorSpec:
         for name, choices in (("head", get_args(HeadName)), ("convention", get_args(Convention))):
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        for name in ("num_classes", "channels", "hidden", "max_detections"):
+        for name in ("num_classes", "channels", "hidden", "sampled_boxes", "max_detections"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")

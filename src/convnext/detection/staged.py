@@ -68,7 +68,7 @@ class StagedHeads(nn.Module):
         self.spec = spec
         self.stages = STAGES[spec.head]
         self.coders = [BoundedBoxCoder(stage.stds) for stage in self.stages]
-        self.sampler = BalancedPositiveNegativeSampler(512, 0.25)
+        self.sampler = BalancedPositiveNegativeSampler(spec.sampled_boxes, 0.25)
         self.box_pool = AlignedRoIPool(BOX_SIDE, strides)
         self.box_heads = nn.ModuleList(box_head(spec) for _ in self.stages)
         self.box_predictors = nn.ModuleList(box_predictor(spec) for _ in self.stages)

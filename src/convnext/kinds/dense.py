@@ -1,9 +1,19 @@
-"""What detection and segmentation ask of a network: which of them can serve as a backbone."""
+"""What detection and segmentation ask of a network and of its head: which can serve, and what may be changed."""
 
-from convnext.errors import UserError
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from convnext.detection.spec import DetectorSpec
+from convnext.errors import UserError, nearest
 from convnext.models import any_spec
 from convnext.peer_spec import PeerSpec
+from convnext.segmentation.spec import SegmenterSpec
 from convnext.spec import NetSpec
+
+SpecT = TypeVar("SpecT", DetectorSpec, SegmenterSpec)
+# What of a spec is decided elsewhere: by --model, --head and the data.
+_NOT_OF_THE_HEAD = ("backbone", "head", "num_classes")
 
 
 def backbone_of(model: object, task: str) -> NetSpec:
@@ -16,3 +26,12 @@ def backbone_of(model: object, task: str) -> NetSpec:
             "`convnext models`, such as convnext_tiny or resnet50, or a row of the roadmap"
         )
     return spec
+
+
+def with_head_settings(spec: SpecT, settings: Mapping[str, Any]) -> SpecT:
+    """Return a spec with settings of its head, as `--set head.channels=64` gives them; UserError for an unknown one."""
+    known = [name for name in spec.to_dict() if name not in _NOT_OF_THE_HEAD]
+    for name in settings:
+        if name not in known:
+            raise UserError(f"the head has no setting {name}{nearest(name, known)}")
+    return replace(spec, **settings)

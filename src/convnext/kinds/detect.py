@@ -14,7 +14,7 @@ from convnext.dense_summary import summarise_detection
 from convnext.detection.detector import Detector, build_detector
 from convnext.detection.spec import DetectorSpec, HeadName, detector_spec
 from convnext.errors import UserError, nearest
-from convnext.kinds.dense import backbone_of
+from convnext.kinds.dense import backbone_of, with_head_settings
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
@@ -50,6 +50,7 @@ class DetectKind:
                 if frozen:
                     note("the network's BatchNorms keep their statistics, as usual in detection from given weights")
                 spec = detector_spec(plan.model.spec, head, num_classes, freeze_norms=frozen)
+                spec = with_head_settings(spec, plan.head_settings)
                 return build_detector(spec, network=plan.model, drop_path=part.drop_path)
             spec = detector_spec(
                 backbone_of(plan.model, "detection"),
@@ -57,7 +58,7 @@ class DetectKind:
                 num_classes,
                 layer_scale=1.0 if part.layer_scale is None else part.layer_scale,
             )
-            return build_detector(spec, drop_path=part.drop_path)
+            return build_detector(with_head_settings(spec, plan.head_settings), drop_path=part.drop_path)
 
     def rebuild(self, spec: Mapping[str, Any], recipe: Recipe) -> Detector:
         """Return the detector of a spec."""
@@ -127,6 +128,8 @@ def _continued(plan: RunPlan, drop_path: float, num_classes: int, note: Note) ->
     """Return a copy with the recipe's stochastic depth, so that the caller's is not trained under their hands."""
     detector = plan.model
     assert isinstance(detector, Detector)
+    if plan.head_settings:
+        raise UserError(f"head.{next(iter(plan.head_settings))} cannot be set of given weights, which decide the head")
     if plan.head is not None and plan.head != detector.spec.head:
         raise UserError(f"the given weights are of the head {detector.spec.head}, not {plan.head}; leave out --head")
     built = build_detector(detector.spec, drop_path=drop_path)

@@ -12,7 +12,7 @@ from convnext.data.dense.splits import DenseSource
 from convnext.data.loader import Share
 from convnext.dense_summary import summarise_segmentation
 from convnext.errors import UserError
-from convnext.kinds.dense import backbone_of
+from convnext.kinds.dense import backbone_of, with_head_settings
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
@@ -45,19 +45,23 @@ class SegmentKind:
         with private_randomness(torch.device("cpu")):
             torch.manual_seed(plan.seed)
             if isinstance(plan.model, Segmenter):
+                if plan.head_settings:
+                    name = next(iter(plan.head_settings))
+                    raise UserError(f"head.{name} cannot be set of given weights, which decide the head")
                 before = plan.model.spec.num_classes
                 if before != len(source.classes):
                     note(f"classifiers replaced: {before} -> {len(source.classes)} classes")
                 return _continued(plan.model, part.drop_path, len(source.classes))
             if isinstance(plan.model, Network):
                 spec = segmenter_spec(plan.model.spec, len(source.classes))
+                spec = with_head_settings(spec, plan.head_settings)
                 return build_segmenter(spec, network=plan.model, drop_path=part.drop_path)
             spec = segmenter_spec(
                 backbone_of(plan.model, "segmentation"),
                 len(source.classes),
                 layer_scale=1.0 if part.layer_scale is None else part.layer_scale,
             )
-            return build_segmenter(spec, drop_path=part.drop_path)
+            return build_segmenter(with_head_settings(spec, plan.head_settings), drop_path=part.drop_path)
 
     def rebuild(self, spec: Mapping[str, Any], recipe: Recipe) -> Segmenter:
         """Return the segmenter of a spec."""
