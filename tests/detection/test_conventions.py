@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
 from convnext.detection.anchors import Anchors
@@ -79,6 +80,13 @@ def test_aligned_pooling_of_a_ramp_gives_the_centres_of_its_cells() -> None:
         torch.testing.assert_close(cells[0], wanted.expand(7, 7))
 
 
+def test_a_large_box_is_sampled_at_each_cell_of_its_map() -> None:
+    features = {str(stride): torch.randn(1, 1, 896 // stride, 896 // stride) for stride in STRIDES}
+    pooled = AlignedRoIPool(7, STRIDES)(features, [torch.tensor([[0.0, 0.0, 896.0, 896.0]])])
+    # 28 by 28 cells of the coarsest map in 7 by 7: each is the mean of 4 by 4.
+    torch.testing.assert_close(pooled, F.avg_pool2d(features["32"], 4))
+
+
 def test_torchvisions_pooling_is_half_a_cell_off() -> None:
     pool = torchvision_pool(7, STRIDES)
     features = {str(index): ramp(256, stride) for index, stride in enumerate(STRIDES)}
@@ -143,13 +151,14 @@ def test_the_background_stands_last_or_first(convention: str) -> None:
 def test_anchors_beyond_the_picture_are_left_out_by_the_cascade_only() -> None:
     anchors = torch.cat([level.reshape(-1, 4) for level in anchors_of(rounded=False)])
     grids = [(24, 24), (12, 12), (6, 6), (3, 3), (2, 2)]
-    size = (60, 90)
+    # An anchor that ends at the picture's very edge is beyond it: 88 and 60 are such edges.
+    size = (60, 88)
     single = Proposals(8, (*STRIDES, 64), SINGLE).counted(anchors, grids, size)
     # Of 96x96 pixels the picture's own padding ends at 64x96: 16, 8, 4, 2 and 1 rows of cells are counted.
     rows, columns = [16, 8, 4, 2, 1], [24, 12, 6, 3, 2]
     assert int(single.sum()) == sum(3 * down * across for down, across in zip(rows, columns, strict=True))
     cascade = Proposals(8, (*STRIDES, 64), CASCADE).counted(anchors, grids, size)
-    inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2] < 90) & (anchors[:, 3] < 60)
+    inside = (anchors[:, :2] >= 0).all(1) & (anchors[:, 2] < 88) & (anchors[:, 3] < 60)
     assert torch.equal(cascade, single & inside)
     assert 0 < int(cascade.sum()) < int(single.sum())
 

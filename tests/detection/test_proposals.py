@@ -24,8 +24,8 @@ def plain_box_error(difference: float, smooth_until: float) -> float:
     return difference - smooth_until / 2
 
 
-@pytest.mark.parametrize("rules", [SINGLE, CASCADE], ids=["single", "cascade"])
-def test_losses_are_the_plainly_written_ones(rules: ProposalRules) -> None:
+@pytest.mark.parametrize(("rules", "smooth_until"), [(SINGLE, 0.0), (CASCADE, 1 / 9)], ids=["single", "cascade"])
+def test_losses_are_the_plainly_written_ones(rules: ProposalRules, smooth_until: float) -> None:
     network = Proposals(8, STRIDES, rules)
     logits = torch.tensor([0.3, 5.0, -0.7, 9.0, 9.0, 1.1, 0.2, -0.4])
     # The offsets of the anchor that stands for the object: 0, 0.125, 0 and log(1.25) are right.
@@ -41,7 +41,7 @@ def test_losses_are_the_plainly_written_ones(rules: ProposalRules) -> None:
 
     objectness = softplus(-0.3) + softplus(-0.7) + softplus(1.1) + softplus(0.2) + softplus(-0.4)
     errors = (0.05, 0.5 - 0.125, -0.2, -math.log(1.25))
-    box = sum(plain_box_error(error, rules.smooth_until) for error in errors)
+    box = sum(plain_box_error(error, smooth_until) for error in errors)
     assert losses["loss_objectness"].item() == pytest.approx(objectness / samples, rel=1e-5)
     assert losses["loss_rpn_box_reg"].item() == pytest.approx(box / samples, rel=1e-5)
 
@@ -79,9 +79,9 @@ def test_how_many_proposals_there_are(head: HeadName, convention: Convention, tr
 def test_overlapping_proposals_are_dropped_within_a_level_only() -> None:
     network = Proposals(8, STRIDES, SINGLE).eval()
     box, near, far = [0.0, 0.0, 40.0, 40.0], [0.0, 0.0, 40.0, 36.0], [50.0, 50.0, 60.0, 60.0]
-    flat = [30.0, 30.0, 30.0, 60.0]
-    boxes = torch.tensor([[box, near, far, flat, box]])
-    logits = torch.tensor([1.0, 3.0, 2.0, 9.0, 0.5])
-    # Four boxes on the first level and one on the second.
-    (kept,), _ = network.filter_proposals(boxes, logits, [(55, 64)], [4, 1])
-    assert kept.tolist() == [near, [50.0, 50.0, 60.0, 55.0], box]
+    flat, sliver = [30.0, 30.0, 30.0, 50.0], [30.0, 30.0, 30.0001, 50.0]
+    boxes = torch.tensor([[box, near, far, flat, sliver, box]])
+    logits = torch.tensor([1.0, 3.0, 2.0, 9.0, 8.0, 0.5])
+    # Five boxes on the first level and one on the second.
+    (kept,), _ = network.filter_proposals(boxes, logits, [(55, 64)], [5, 1])
+    assert torch.equal(kept, torch.tensor([sliver, near, [50.0, 50.0, 60.0, 55.0], box]))
