@@ -103,8 +103,6 @@ def detect_batch(read: Sequence[Read], unreadable: Mapping[str, str], *, trainin
     objects = [(one.sample if training else one.original).objects for one in read]
     found = [one for one in objects if one is not None]
     assert len(found) == len(read), "these pictures have label maps"
-    if training:
-        found = [one.chosen(~one.crowd) if one.crowd.any() else one for one in found]
     return DetectBatch(
         images=_images(read, (height, width)),
         sizes=tuple(one.sample.size for one in read),
