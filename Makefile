@@ -10,10 +10,17 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
-.PHONY: demo test check format mutants torture tables clean
+.PHONY: demo demo-detect demo-segment test check format mutants torture tables clean
 
 demo: .venv/.package
 	$(BIN)/convnext demo "$(DATA)"
+
+# Made scenes; DATA=folder takes a COCO or VOC folder, or one of pictures and label maps.
+demo-detect: .venv/.detect
+	$(BIN)/convnext demo --task detect $(if $(filter-out digits,$(DATA)),"$(DATA)")
+
+demo-segment: .venv/.detect
+	$(BIN)/convnext demo --task segment $(if $(filter-out digits,$(DATA)),"$(DATA)")
 
 test: check
 	$(BIN)/python -m pytest -n 2
@@ -48,9 +55,13 @@ tables: .venv/.dev
 	$(INSTALL) -c constraints.txt -e .
 	@touch $@
 
+.venv/.detect: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) -c constraints.txt -e '.[detect]'
+	@touch .venv/.package $@
+
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) -c constraints.txt -e '.[dev]'
-	@touch .venv/.package $@
+	@touch .venv/.package .venv/.detect $@
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

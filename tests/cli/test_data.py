@@ -71,4 +71,4 @@ def test_stopping_it_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_flags_are_frozen() -> None:
     check = get_command(app).commands["data"].commands["check"]  # type: ignore[attr-defined]
     flags = [option.opts[0] for option in check.params if option.opts[0].startswith("--")]
-    assert flags == ["--root", "--size", "--json"]
+    assert flags == ["--task", "--root", "--size", "--json"]

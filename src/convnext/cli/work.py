@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -98,15 +98,24 @@ def convert(
 
 
 def demo(
-    data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)] = "digits",
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help=f"{DATA_HELP} [default: digits, or scenes]")
+    ] = None,
+    task: TaskText = None,
     out: Annotated[Path | None, typer.Option(help="The run directory. [default: runs/TIME-demo]")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the training may take, about.")] = 2.5,
     device: Device = "auto",
 ) -> None:
     """Train, evaluate and predict in a few minutes, and say where the pictures are."""
+    if task is not None and task.value != "classify":
+        from convnext.dense_demo import run_dense_demo
+
+        kind: Literal["detect", "segment"] = "detect" if task.value == "detect" else "segment"
+        run_dense_demo(data, kind, out=out, minutes=minutes, device=device, reporter=reporter(), say=note)
+        return
     from convnext.demo import run_demo
 
-    run_demo(data, out=out, minutes=minutes, device=device, reporter=reporter(), say=note)
+    run_demo(data or "digits", out=out, minutes=minutes, device=device, reporter=reporter(), say=note)
 
 
 def _with_errors(predictions: "Iterator[Prediction]") -> "Iterator[Prediction]":
