@@ -11,6 +11,7 @@ from PIL import Image
 
 from convnext.data.dense.batches import MULTIPLE_PX
 from convnext.data.dense.resize import fitted_size, padded_size
+from convnext.data.dense.sample import resized, sample_of
 from convnext.data.pictures import PictureError, read_picture
 from convnext.dense_model import DenseModel
 from convnext.detection.detector import Detector
@@ -110,8 +111,6 @@ def _pixels(model: DenseModel, segmenter: Segmenter, path: str, picture: Image.I
 
 
 def _normalised(model: DenseModel, picture: Image.Image, size: tuple[int, int], place: torch.device) -> torch.Tensor:
-    height, width = size
-    # The resampler of the loaders, so that a picture is seen as it was in training.
-    resized = picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)[None].to(place)
-    return normalise(pixels, model.preprocess)
+    # By the loaders' own resampler, so that a picture is seen as it was in training.
+    pixels = torch.from_numpy(np.ascontiguousarray(resized(sample_of(picture), size).pixels))
+    return normalise(pixels.permute(2, 0, 1)[None].to(place), model.preprocess)

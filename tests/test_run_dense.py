@@ -1,0 +1,190 @@
+"""Detectors and segmenters go through the whole life of a run: trained, stopped, resumed, scored, used, trained on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convnext.dense_evaluate import DenseScoring, evaluate_dense
+from convnext.dense_model import open_dense, task_of_checkpoint
+from convnext.dense_predict import find_in_pictures
+from convnext.detection.detector import Detector
+from convnext.doctor.diagnosis import examine
+from convnext.errors import UserError
+from convnext.models import create_model, model_spec
+from convnext.run import resume_run, train_run
+from convnext.seeds import train_seeds
+from convnext.train.checkpoint import read_checkpoint
+from tests.dense_runs import NET, dense_plan
+from tests.torture import require_equal_runs
+from tests.train.tiny import Watcher
+
+TASKS = ("detect", "segment")
+TARGETS = {"detect": "box_ap", "segment": "miou"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A finished run of each task."""
+    root = tmp_path_factory.mktemp("dense")
+    for task in TASKS:
+        assert train_run(dense_plan(task), out=root / task).finished
+    return {task: root / task for task in TASKS}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_stopped_inside_an_epoch_and_resumed_it_ends_with_the_same_bits(
+    task: str, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    parts = train_run(dense_plan(task), out=tmp_path / "parts", reporter=Watcher(signal_after=3))
+    assert not parts.finished and read_checkpoint(tmp_path / "parts" / "last.safetensors").progress.step == 3
+    watcher = Watcher()
+    # Another number of readers, too.
+    assert resume_run(tmp_path / "parts", settings=["data.workers=1"], reporter=watcher).finished
+    assert watcher.first_step == 3
+    require_equal_runs(runs[task], tmp_path / "parts")
+    for name in ("curves.png", "predictions.html", "summary.json"):
+        assert (tmp_path / "parts" / name).exists()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_another_seed_gives_other_weights(task: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    train_run(dense_plan(task, "schedule.epochs=2", seed=2), out=tmp_path / "other")
+    with pytest.raises(AssertionError):
+        require_equal_runs(runs[task], tmp_path / "other")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_summary_says_what_was_scored_and_scoring_again_agrees(task: str, runs: dict[str, Path]) -> None:
+    summary = json.loads((runs[task] / "summary.json").read_text(encoding="utf-8"))
+    target = TARGETS[task]
+    assert summary["task"] == task and summary["last"]["ema"] is not None
+    assert set(summary["per_class"]) == set(summary["labels"]) and summary["gmacs"] > 0
+    assert summary["params"] == sum(tensor.numel() for tensor in open_dense(str(runs[task]), task).network.parameters())  # type: ignore[arg-type]
+    for kind in ("ema", "raw"):
+        model = open_dense(str(runs[task]), task, weights=kind)  # type: ignore[arg-type]
+        done = evaluate_dense(model, "scenes:8", part="auto", how=DenseScoring(workers=0, device="cpu"), note=print)
+        assert done.weights == kind and done.part == "val"
+        if kind == summary["best"]["weights"]:
+            assert done.values[target] == pytest.approx(summary["best"][target])
+    assert task_of_checkpoint(str(runs[task])) == task
+
+
+def test_raw_and_averaged_weights_are_not_the_same(runs: dict[str, Path]) -> None:
+    raw, ema = (open_dense(str(runs["segment"]), "segment", weights=kind).network for kind in ("raw", "ema"))  # type: ignore[arg-type]
+    assert not torch.equal(next(raw.parameters()), next(ema.parameters()))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pictures_are_seen_in_use_as_in_scoring(task: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    model = open_dense(str(runs[task]), task)  # type: ignore[arg-type]
+    done = evaluate_dense(model, "scenes:8", part="val", how=DenseScoring(workers=0, device="cpu"), note=print)
+    from convnext.data.dense.sources import open_detection, open_segmentation
+
+    source = (open_detection if task == "detect" else open_segmentation)("scenes:8")
+    source.val.picture(0).save(tmp_path / "one.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (found, broken) = find_in_pictures(
+        model, [tmp_path / "one.png", tmp_path / "broken.png"], least_score=0.0, device="cpu"
+    )
+    assert broken.picture is None and "broken.png" in str(broken.error)
+    if task == "detect":
+        rows = [row for row in done.metric.precision.results() if row["image_id"] == source.val.picture_id(0)]  # type: ignore[union-attr]
+        assert found.boxes is not None and found.scores is not None and len(rows) == len(found.boxes) > 0
+        assert sorted(row["score"] for row in rows) == pytest.approx(sorted(found.scores.tolist()), abs=1e-5)
+        assert found.masks is not None and found.masks.shape[1:] == (found.picture.height, found.picture.width)  # type: ignore[union-attr]
+    else:
+        truth = torch.from_numpy(source.val.label_map(0)).long()
+        assert found.classes is not None
+        score = done.metric.pictures[0]  # type: ignore[index]
+        from convnext.metrics.mean_iou import MeanIoU
+
+        own = MeanIoU(len(source.classes))
+        own.update(torch.from_numpy(found.classes).long(), truth)
+        assert own.scores().miou == pytest.approx(score)
+
+
+def test_a_detector_is_trained_on_from_its_own_run_and_from_a_classifier(runs: dict[str, Path], tmp_path: Path) -> None:
+    given = open_dense(str(runs["detect"]), "detect").network
+    assert isinstance(given, Detector)
+    before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
+    plan = dense_plan(
+        "detect", "optim.lr=1e-12", "schedule.min_lr=0", "schedule.epochs=2", model=given, head_settings={}
+    )
+    train_run(plan, out=tmp_path / "on")
+    after = read_checkpoint(tmp_path / "on" / "last.safetensors").raw
+    assert after.keys() == before.keys()
+    for name, tensor in after.items():
+        torch.testing.assert_close(tensor, before[name], atol=1e-6, rtol=1e-4)
+    assert all(torch.equal(given.state_dict()[name], tensor) for name, tensor in before.items()), "it was copied"
+    # The stages of a classifier, its own LayerScale included; its head is left.
+    network = create_model(replace(NET, layer_scale=0.3), num_classes=7)
+    train_run(replace(plan, model=network, head_settings={"channels": 8, "hidden": 8}), out=tmp_path / "stages")
+    stages = read_checkpoint(tmp_path / "stages" / "last.safetensors").raw
+    for name, tensor in network.state_dict().items():
+        if not name.startswith(("norm.", "head.")):
+            torch.testing.assert_close(stages[f"backbone.network.{name}"], tensor, atol=1e-6, rtol=1e-4)
+
+
+def test_a_given_resnet_keeps_its_statistics(tmp_path: Path) -> None:
+    spec = replace(model_spec("resnet50"), width=8, depths=(1, 1, 1, 1))
+    network = create_model(spec)
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.fill_(0.25)
+    watcher = Watcher()
+    train_run(dense_plan("detect", "schedule.epochs=2", model=network), out=tmp_path / "run", reporter=watcher)
+    state = read_checkpoint(tmp_path / "run" / "last.safetensors").raw
+    assert torch.equal(state["backbone.network.bn1.running_mean"], torch.full((8,), 0.25))
+    assert any("keep their statistics" in text for text in watcher.notes)
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "words"),
+    [
+        ("detect", {"head": "retina"}, "detection has no head retina"),
+        ("segment", {"head": "fcn"}, "segmentation has the head upernet, got fcn"),
+        ("detect", {"head_settings": {"chanels": 8}}, "the head has no setting chanels; did you mean channels"),
+        ("segment", {"head_settings": {"channels": 0}}, "channels must be a whole number of at least 1, got 0"),
+        ("segment", {"model": "swin_tiny"}, "stands on a network of this package"),
+        ("detect", {"data": "digits"}, "no such folder or file: digits"),
+    ],
+)
+def test_mistakes_are_one_sentence_before_anything_is_written(
+    task: str, values: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        train_run(dense_plan(task, **values), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_for_classification_says_so() -> None:
+    with pytest.raises(UserError, match="the doctor examines classification only"):
+        examine(dense_plan("detect"))
+    with pytest.raises(UserError, match="several seeds are for classification"):
+        train_seeds(dense_plan("segment"), [0, 1])
+
+
+def test_a_recipe_of_another_task_is_refused(tmp_path: Path) -> None:
+    plan = dense_plan("detect")
+    with pytest.raises(UserError, match="not one of segmentation"):
+        train_run(replace(plan, task="segment", head_settings={}), out=tmp_path / "run")
+
+
+def test_a_model_of_other_classes_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        for part in ("images", "labels"):
+            (tmp_path / "data" / name / part).mkdir(parents=True)
+    from PIL import Image
+
+    for name in ("train", "val"):
+        Image.new("RGB", (40, 40)).save(tmp_path / "data" / name / "images" / "a.png")
+        Image.new("L", (40, 40)).save(tmp_path / "data" / name / "labels" / "a.png")
+    (tmp_path / "data" / "classes.txt").write_text("road\nsky\n")
+    model = open_dense(str(runs["segment"]), "segment")
+    with pytest.raises(UserError, match="tells 7 classes apart"):
+        evaluate_dense(model, str(tmp_path / "data"), part="auto", how=DenseScoring(workers=0), note=print)
