@@ -63,6 +63,27 @@ def test_processes_that_are_started_again_go_on_from_the_last_checkpoint(picture
     assert json.loads((run / "summary.json").read_text())["processes"] == 2
 
 
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_two_processes_train_and_score_dense_tasks(task: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    head = {"detect": ["hidden=8", "sampled_boxes=16"], "segment": ["aux_channels=4"]}[task]
+    settings = ["model.width=8", "model.depths=1,1,1,1", *(f"head.{one}" for one in ["channels=8", *head])]
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    asked = ["scenes:12", "--recipe", f"{task}-smoke", "--seed", "3", *flags, "--out", str(run)]
+    done = subprocess.run(command(*asked), env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads((run / "summary.json").read_text())
+    target = {"detect": "box_ap", "segment": "miou"}[task]
+    assert summary["processes"] == 2 and summary["steps"] == 6 and summary["images_seen"] == 24
+    # One process comes to the same score with the same weights: each picture was counted once.
+    scored = subprocess.run(
+        [sys.executable, "-m", "convnext", "eval", str(run), "scenes:12", "--workers", "0", "--json"],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stderr[-3000:]
+    assert json.loads(scored.stdout)[target] == pytest.approx(summary["best"][target], abs=1e-3)
+
+
 def test_a_mistake_is_one_sentence_of_one_process(pictures: Path, tmp_path: Path) -> None:
     wrong = [str(pictures), "--size", "16", "--model", "convnext_tinny", "--out", str(tmp_path / "run")]
     done = subprocess.run(command(*wrong), env=ENVIRONMENT, capture_output=True, text=True, timeout=120)

@@ -102,14 +102,14 @@ def test_later_stages_learn_from_moved_boxes_at_higher_overlaps_and_weigh_less()
 
     heads.predict = watched  # type: ignore[method-assign, assignment]
     objects = target([[10, 10, 50, 50]], [1])
-    # Overlaps of 0.55 and 0.65 with the object: enough for the first stage, and for the first two.
-    low, middle = [10.0, 10.0, 50.0, 32.0], [10.0, 10.0, 50.0, 36.0]
-    losses = heads.losses(features, [torch.tensor([low, middle])], [SIDE], [objects])
+    # Overlaps of 0.55, 0.65 and 0.75 with the object: enough for the first stage, the first two, all three.
+    low, middle, high = [10.0, 10.0, 50.0, 32.0], [10.0, 10.0, 50.0, 36.0], [10.0, 10.0, 50.0, 40.0]
+    losses = heads.losses(features, [torch.tensor([low, middle, high])], [SIDE], [objects])
     # Offsets of zero leave boxes where they are; the object's own box joins each stage once.
-    assert [sorted(boxes[0].tolist()) for boxes in seen] == [sorted([low, middle, [10.0, 10.0, 50.0, 50.0]])] * 3
-    for index, (weight, wrong) in enumerate(((1.0, [low, middle]), (0.5, [middle]), (0.25, []))):
+    assert [sorted(boxes[0].tolist()) for boxes in seen] == [sorted([low, middle, high, [10.0, 10.0, 50.0, 50.0]])] * 3
+    for index, (weight, wrong) in enumerate(((1.0, [low, middle, high]), (0.5, [middle, high]), (0.25, [high]))):
         total = sum(10 * (1 - plain_giou(box, [10.0, 10.0, 50.0, 50.0])) for box in wrong)
-        assert losses[f"stage{index + 1}.loss_box_reg"].item() == pytest.approx(weight * total / 3, rel=1e-4, abs=1e-5)
+        assert losses[f"stage{index + 1}.loss_box_reg"].item() == pytest.approx(weight * total / 4, rel=1e-4)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])

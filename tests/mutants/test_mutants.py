@@ -362,6 +362,55 @@ MUTANTS = (
         wrong="tuple(wnids[place] for place, _ in enumerate(pictures.classes))",
         tests="tests/robustness/test_sets.py::test_v2_folders_are_numbers_not_texts",
     ),
+    Mutant(
+        name="what is around a picture is the mean colour upside down",
+        file="tasks/detect.py",
+        right="images[index, :, height:] = 0",
+        wrong="pass",
+        tests="tests/tasks/test_detect.py::test_what_is_around_a_picture_is_zero_after_normalising_and_nothing_else_is",
+    ),
+    Mutant(
+        name="both heads of a segmenter count alike",
+        file="tasks/segment.py",
+        right='losses["main"] + self.part.aux_weight * auxiliary',
+        wrong='losses["main"] + auxiliary',
+        tests="tests/tasks/test_segment.py::test_the_auxiliary_head_is_weighted",
+    ),
+    Mutant(
+        name="boxes stay in pixels of the resized picture",
+        file="tasks/detect.py",
+        right="return [on_original(one, *pair) for one, pair in zip(found, sizes, strict=True)]",
+        wrong="return list(found)",
+        tests="tests/tasks/test_detect.py::test_what_is_right_in_the_original_pictures_scores_all",
+    ),
+    Mutant(
+        name="regions are sampled half a pixel off, as torchvision does",
+        file="detection/pool.py",
+        right="sampling_ratio=0, aligned=True",
+        wrong="sampling_ratio=0, aligned=False",
+        tests="tests/detection/test_conventions.py",
+    ),
+    Mutant(
+        name="all stages of a cascade weigh alike",
+        file="detection/staged.py",
+        right="iou=0.7, low_quality=False, weight=0.25",
+        wrong="iou=0.7, low_quality=False, weight=1.0",
+        tests="tests/detection/test_staged.py::test_later_stages_learn_from_moved_boxes_at_higher_overlaps_and_weigh_less",
+    ),
+    Mutant(
+        name="windows are summed and not averaged",
+        file="segmentation/sliding.py",
+        right="return total.div_(_counts(rows, height, total)[:, None]).div_(_counts(columns, width, total))",
+        wrong="return total",
+        tests="tests/segmentation/test_sliding.py",
+    ),
+    Mutant(
+        name="in use a picture is scaled by another resampler than in training",
+        file="dense_predict.py",
+        right="resized(sample_of(picture), size).pixels",
+        wrong="np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))",
+        tests="tests/test_run_dense.py::test_pictures_are_seen_in_use_as_in_scoring",
+    ),
 )
 
 

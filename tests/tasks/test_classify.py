@@ -17,8 +17,8 @@ from convnext.data.sources import LabelSafe
 from convnext.errors import UserError
 from convnext.network import Network
 from convnext.preprocess import Preprocess
-from convnext.tasks.classify import ClassifyTask, ReadyBatch, evaluation_preprocess
-from convnext.tasks.normalise import normalise, sample_guesses
+from convnext.tasks.classify import ClassifyTask, ReadyBatch, evaluation_preprocess, sample_guesses
+from convnext.tasks.normalise import normalise
 from tests.train.tiny import LAYER_NET, tiny_recipe, tiny_source, tiny_task
 
 CPU = torch.device("cpu")
