@@ -12,12 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dense_tables import (
+    dense_recipes_table,
+    detection_cost_table,
+    detection_measured_table,
+    segmentation_cost_table,
+    segmentation_measured_table,
+)
+from markdown_table import markdown
+
 from convnext.cost import total_cost
 from convnext.lab.analysis import Analysis, analyse
 from convnext.lab.results import read_results
 from convnext.lab.wording import difference_text, signed, spread_text
 from convnext.models import MODELS
-from convnext.recipes import NAMED, RECIPES, recipe_for, sources_of
+from convnext.recipes import NAMED, RECIPES, sources_of
 from convnext.reference import PAPER_ROWS, PaperRow
 from convnext.roadmap import STEPS, spec_at
 from convnext.setting import shown
@@ -25,12 +34,6 @@ from convnext.train.optim import decay_layers
 
 ROOT = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def markdown(columns: list[str], rows: list[list[str]]) -> str:
-    """Return a markdown table; the first column is aligned left, the others right."""
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def roadmap_table() -> str:
@@ -83,48 +86,6 @@ def recipes_table() -> str:
         )
     columns = ["recipe", "pixels", "batch", "epochs (warm-up)", "optimizer, lr", "weight decay", "layer decay"]
     return markdown([*columns, "RandAugment", "Mixup / CutMix", "erasing", "EMA", "shown for"], rows)
-
-
-DENSE_ROWS = {
-    "coco-mask-rcnn": ("tiny",),
-    "coco-cascade-mask-rcnn": ("tiny", "small", "base"),
-    "coco-cascade-mask-rcnn-22k": ("base", "large", "xlarge"),
-    "ade20k": ("tiny", "small", "base"),
-    "ade20k-22k": ("base", "large", "xlarge"),
-    "detect-small": ("atto", "tiny"),
-    "segment-small": ("atto", "tiny"),
-}
-
-
-def dense_recipes_table() -> str:
-    """Return the recipes of detection and segmentation, each for the models that the paper trains with it."""
-    rows = []
-    for name, models in DENSE_ROWS.items():
-        for model in models:
-            one = recipe_for(name, f"convnext_{model}")
-            schedule, optim = one.schedule, one.optim
-            warm = f"{schedule.warmup_epochs:g}" if schedule.warmup_steps is None else f"{schedule.warmup_steps} steps"
-            shape = f"drops at {shown(schedule.drops)}" if schedule.shape == "drops" else schedule.shape
-            decay = f"{shown(optim.layer_decay)} by {optim.decay_by}" if optim.layer_decay < 1 else "none"
-            sides = f"{one.data.size}"
-            if one.detect is not None:
-                low, high = one.detect.short_sides
-                sides = f"{low}-{high} ({one.data.size}), at most {one.detect.longest}"
-            rows.append(
-                [
-                    f"`{name}`",
-                    f"`convnext_{model}`",
-                    sides,
-                    str(one.data.batch_size),
-                    f"{schedule.epochs} ({warm})",
-                    shape,
-                    shown(optim.lr),
-                    decay,
-                    shown(one.regularise.drop_path),
-                ]
-            )
-    columns = ["recipe", "model", "pixels", "batch", "epochs (warm-up)", "rate", "lr", "layer decay"]
-    return markdown([*columns, "stochastic depth"], rows)
 
 
 def drop_path_table() -> str:
@@ -483,6 +444,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "models": models_table,
     "recipes": recipes_table,
     "dense-recipes": dense_recipes_table,
+    "detection-cost": detection_cost_table,
+    "detection-measured": detection_measured_table,
+    "segmentation-cost": segmentation_cost_table,
+    "segmentation-measured": segmentation_measured_table,
     "drop-path": drop_path_table,
     "digits": digits_table,
     "imagenette": imagenette_table,
