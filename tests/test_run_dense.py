@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import torch
 
+from convnext.data.loader import Share
 from convnext.dense_evaluate import DenseScoring, evaluate_dense
 from convnext.dense_model import open_dense, task_of_checkpoint
 from convnext.dense_predict import find_in_pictures
 from convnext.detection.detector import Detector
 from convnext.doctor.diagnosis import examine
 from convnext.errors import UserError
+from convnext.kinds.dense import synchronise_norms
 from convnext.models import create_model, model_spec
 from convnext.run import resume_run, train_run
 from convnext.seeds import train_seeds
+from convnext.segmentation.segmenter import build_segmenter
+from convnext.segmentation.spec import SegmenterSpec, segmenter_spec
 from convnext.train.checkpoint import read_checkpoint
 from tests.dense_runs import NET, dense_plan
 from tests.torture import require_equal_runs
@@ -188,3 +192,21 @@ def test_a_model_of_other_classes_is_refused(runs: dict[str, Path], tmp_path: Pa
     model = open_dense(str(runs["segment"]), "segment")
     with pytest.raises(UserError, match="tells 7 classes apart"):
         evaluate_dense(model, str(tmp_path / "data"), part="auto", how=DenseScoring(workers=0), note=print)
+
+
+def test_norms_of_heads_count_over_all_processes_on_gpus() -> None:
+    spec = segmenter_spec(NET, 7, channels=8, aux_channels=4)
+    names = {
+        (on_gpu, size): _norm_kinds(spec, Share(world_size=size), on_gpu) for on_gpu in (True, False) for size in (1, 2)
+    }
+    assert names.pop((True, 2)) == {"SyncBatchNorm"} and set(map(frozenset, names.values())) == {
+        frozenset({"BatchNorm2d"})
+    }
+
+
+def _norm_kinds(spec: SegmenterSpec, share: Share, on_gpu: bool) -> set[str]:
+    network = build_segmenter(spec)
+    before = network.state_dict().keys()
+    synchronise_norms(network, share, on_gpu=on_gpu)
+    assert network.state_dict().keys() == before
+    return {type(module).__name__ for module in network.modules() if "BatchNorm" in type(module).__name__}

@@ -123,7 +123,11 @@ def test_a_few_steps_tell_time_and_memory(folder: Path, tmp_path: Path) -> None:
     assert shown.stderr.splitlines()[:2] == ["looking at a few pictures", "timing a few steps"]
     assert list(tmp_path.iterdir()) == [], "nothing is left behind"
     told: dict[str, Any] = json.loads(doctor(*arguments, "--json").stdout)
-    assert told["model"] == "convnext_atto (depths=1,1; width=8)" and told["ok"] is False and told["steps"] == 7 * told["steps_per_epoch"]
+    assert (
+        told["model"] == "convnext_atto (depths=1,1; width=8)"
+        and told["ok"] is False
+        and told["steps"] == 7 * told["steps_per_epoch"]
+    )
     forecast = told["forecast"]
     assert forecast["epochs"] == 7
     assert forecast["total_seconds"] == pytest.approx(forecast["start_seconds"] + 7 * forecast["epoch_seconds"])

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from torch import nn
+
+from convnext.data.loader import Share
 from convnext.detection.spec import DetectorSpec
 from convnext.errors import UserError, nearest
 from convnext.models import any_spec
@@ -35,3 +38,13 @@ def with_head_settings(spec: SpecT, settings: Mapping[str, Any]) -> SpecT:
         if name not in known:
             raise UserError(f"the head has no setting {name}{nearest(name, known)}")
     return replace(spec, **settings)
+
+
+def synchronise_norms(network: nn.Module, share: Share, *, on_gpu: bool) -> None:
+    """Let the BatchNorms of heads count over all processes, as the paper's SyncBN does; torch has it on GPUs only.
+
+    A few pictures a process are too few to normalise by.
+    """
+    if on_gpu and share.world_size > 1:
+        changed = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        assert changed is network, "only its parts are exchanged"

@@ -14,7 +14,7 @@ from convnext.dense_summary import summarise_detection
 from convnext.detection.detector import Detector, build_detector
 from convnext.detection.spec import DetectorSpec, HeadName, detector_spec
 from convnext.errors import UserError, nearest
-from convnext.kinds.dense import backbone_of, with_head_settings
+from convnext.kinds.dense import backbone_of, synchronise_norms, with_head_settings
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
@@ -95,6 +95,7 @@ class DetectKind:
             pin=pin,
         )
         assert task.build(network) is network, "detection trains the detector itself"
+        synchronise_norms(network, share, on_gpu=pin)
         return task
 
     def notes(self, task: DetectTask) -> Sequence[str]:

@@ -12,7 +12,7 @@ from convnext.data.dense.splits import DenseSource
 from convnext.data.loader import Share
 from convnext.dense_summary import summarise_segmentation
 from convnext.errors import UserError
-from convnext.kinds.dense import backbone_of, with_head_settings
+from convnext.kinds.dense import backbone_of, synchronise_norms, with_head_settings
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
@@ -88,6 +88,7 @@ class SegmentKind:
         """Return the task."""
         task = SegmentTask(source, recipe, preprocess=preprocess, seed=seed, share=share, pin=pin)
         assert task.build(network) is network, "segmentation trains the segmenter itself"
+        synchronise_norms(network, share, on_gpu=pin)
         return task
 
     def notes(self, task: SegmentTask) -> Sequence[str]:
