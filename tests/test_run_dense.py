@@ -1,21 +1,28 @@
 """Detectors and segmenters go through the whole life of a run: trained, stopped, resumed, scored, used, trained on."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from convnext.data.dense.sources import open_detection, open_segmentation
 from convnext.data.loader import Share
 from convnext.dense_evaluate import DenseScoring, evaluate_dense
 from convnext.dense_model import open_dense, task_of_checkpoint
 from convnext.dense_predict import find_in_pictures
-from convnext.detection.detector import Detector
+from convnext.dense_show import best_and_worst
+from convnext.detection.detector import Detector, build_detector
+from convnext.detection.spec import detector_spec
 from convnext.doctor.diagnosis import examine
 from convnext.errors import UserError
 from convnext.kinds.dense import synchronise_norms
+from convnext.kinds.kind import kind_of
+from convnext.metrics.mean_iou import MeanIoU
 from convnext.models import create_model, model_spec
 from convnext.run import resume_run, train_run
 from convnext.seeds import train_seeds
@@ -86,8 +93,6 @@ def test_raw_and_averaged_weights_are_not_the_same(runs: dict[str, Path]) -> Non
 def test_pictures_are_seen_in_use_as_in_scoring(task: str, runs: dict[str, Path], tmp_path: Path) -> None:
     model = open_dense(str(runs[task]), task)  # type: ignore[arg-type]
     done = evaluate_dense(model, "scenes:8", part="val", how=DenseScoring(workers=0, device="cpu"), note=print)
-    from convnext.data.dense.sources import open_detection, open_segmentation
-
     source = (open_detection if task == "detect" else open_segmentation)("scenes:8")
     source.val.picture(0).save(tmp_path / "one.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
@@ -104,8 +109,6 @@ def test_pictures_are_seen_in_use_as_in_scoring(task: str, runs: dict[str, Path]
         truth = torch.from_numpy(source.val.label_map(0)).long()
         assert found.classes is not None
         score = done.metric.pictures[0]  # type: ignore[index]
-        from convnext.metrics.mean_iou import MeanIoU
-
         own = MeanIoU(len(source.classes))
         own.update(torch.from_numpy(found.classes).long(), truth)
         assert own.scores().miou == pytest.approx(score)
@@ -156,6 +159,8 @@ def test_a_given_resnet_keeps_its_statistics(tmp_path: Path) -> None:
         ("segment", {"head_settings": {"channels": 0}}, "channels must be a whole number of at least 1, got 0"),
         ("segment", {"model": "swin_tiny"}, "stands on a network of this package"),
         ("detect", {"data": "digits"}, "no such folder or file: digits"),
+        ("segment", {"head_settings": {"dropout": "high"}}, "dropout must be at least 0 and below 1, got high"),
+        ("detect", {"head_settings": {"freeze_norms": "maybe"}}, "freeze_norms must be true or false"),
     ],
 )
 def test_mistakes_are_one_sentence_before_anything_is_written(
@@ -164,6 +169,70 @@ def test_mistakes_are_one_sentence_before_anything_is_written(
     with pytest.raises(UserError, match=words):
         train_run(dense_plan(task, **values), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("engine.parallel=fsdp", "fsdp is for classification"), ("data.size=16", "is too small|must be at")],
+)
+def test_what_cannot_be_carried_out_is_refused_at_once(task: str, setting: str, words: str, tmp_path: Path) -> None:
+    overrides = [setting, *(["segment.stride=16"] if task == "segment" else [])]
+    with pytest.raises(UserError, match=words):
+        train_run(dense_plan(task, *overrides), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_evaluator_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(UserError, match=r"install it with: pip install 'convnext\[detect\]'"):
+        train_run(dense_plan("detect"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_given_network_is_left_as_it_was(task: str, tmp_path: Path) -> None:
+    network = create_model(NET)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    train_run(dense_plan(task, "schedule.epochs=2", model=network), out=tmp_path / "run")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_the_cascades_recipe_brings_its_head(tmp_path: Path) -> None:
+    recipe = replace(dense_plan("detect").recipe, name="coco-cascade-mask-rcnn")
+    source = open_detection("scenes:8")
+    network = kind_of("detect").network(replace(dense_plan("detect"), recipe=recipe), recipe, source, print)
+    assert isinstance(network, Detector) and network.spec.head == "cascade-mask-rcnn"
+
+
+def test_an_empty_micro_batch_has_losses_of_nothing_that_reach_every_parameter() -> None:
+    # What several processes do where none of a process's pictures could be read.
+    for convention in ("openmmlab", "torchvision"):
+        spec = replace(detector_spec(NET, "mask-rcnn", 6, convention=convention), channels=8, hidden=8)  # type: ignore[arg-type]
+        detector = build_detector(spec).train()
+        losses = detector(torch.zeros(0, 3, 64, 64), (), ())
+        total = sum(losses.values())
+        total.backward()
+        assert float(total.detach()) == 0
+        missing = [name for name, one in detector.named_parameters() if one.requires_grad and one.grad is None]
+        assert missing == [], convention
+
+
+@pytest.mark.parametrize(
+    ("count", "best", "worst"), [(0, 0, 0), (1, 1, 0), (2, 1, 1), (7, 4, 3), (13, 6, 6), (50, 6, 6)]
+)
+def test_no_picture_is_among_the_best_and_the_worst(count: int, best: int, worst: int) -> None:
+    found = best_and_worst(range(count))
+    assert (len(found[0]), len(found[1])) == (best, worst) and not set(found[0]) & set(found[1])
+    assert found[0] == sorted(found[0], reverse=True) and found[1] == sorted(found[1])
+    assert not count or found[0][0] == count - 1
+
+
+def test_the_callers_loop_is_not_in_inference_mode(runs: dict[str, Path], tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "one.png")
+    for task in TASKS:
+        for _ in find_in_pictures(open_dense(str(runs[task]), task), [tmp_path / "one.png"], device="cpu"):  # type: ignore[arg-type]
+            assert not torch.is_inference_mode_enabled()
 
 
 def test_what_is_for_classification_says_so() -> None:
@@ -183,8 +252,6 @@ def test_a_model_of_other_classes_is_refused(runs: dict[str, Path], tmp_path: Pa
     for name in ("train", "val"):
         for part in ("images", "labels"):
             (tmp_path / "data" / name / part).mkdir(parents=True)
-    from PIL import Image
-
     for name in ("train", "val"):
         Image.new("RGB", (40, 40)).save(tmp_path / "data" / name / "images" / "a.png")
         Image.new("L", (40, 40)).save(tmp_path / "data" / name / "labels" / "a.png")

@@ -136,8 +136,10 @@ def _source(plan: RunPlan) -> DenseSource:
 def _epoch_seconds(plan: RunPlan, source: DenseSource) -> float:
     config, kind = RunConfig.of(plan), kind_of(plan.task)
     if len(source.train) < plan.recipe.data.batch_size:
+        batch = plan.recipe.data.batch_size
         raise UserError(
-            f"{source.name} has {len(source.train)} pictures to train on, too few for a demo; take 8 or more"
+            f"{source.name} has {len(source.train)} pictures to train on, too few for a demo, whose batches have "
+            f"{batch}"
         )
     network = kind.network(plan, plan.recipe, source, _silent)
     run = prepare(config, plan.recipe, source, network, None, ALONE)

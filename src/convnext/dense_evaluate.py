@@ -5,9 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from convnext.data.dense.sources import open_detection, open_segmentation
 from convnext.data.dense.splits import DenseSource, DenseSplit
 from convnext.data.loader import Share
+from convnext.data.sources import lasting
 from convnext.dense_model import DenseModel
 from convnext.dense_show import write_gallery
 from convnext.detection.detector import Detector
@@ -30,7 +33,6 @@ class DenseScoring:
 
     batch_size   pictures at once; segmentation takes one picture at a time
     multi_scale  segmentation: average six sizes and their mirror images (Table 4)
-    page         where the page of the best and worst pictures is written, None for none
     progress     hears how many pictures of all are done
     """
 
@@ -39,7 +41,6 @@ class DenseScoring:
     device: str = "auto"
     precision: Precision = "auto"
     multi_scale: bool = False
-    page: Path | None = None
     world: World = ALONE
     progress: Progress | None = None
 
@@ -48,7 +49,8 @@ class DenseScoring:
 class DenseEvaluation:
     """What was scored: numbers in percent, those of each class, which pictures and weights.
 
-    metric  with everything that was found; results in COCO's own form are made of it
+    metric      with everything that was found; results in COCO's own form are made of it
+    write_page  writes a page of the best and worst pictures to a path
     """
 
     values: Mapping[str, float | int | None]
@@ -58,6 +60,7 @@ class DenseEvaluation:
     images: int
     unreadable: Mapping[str, str]
     metric: DetectMetric | SegmentMetric
+    write_page: Callable[[Path], None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
@@ -74,7 +77,8 @@ class DenseEvaluation:
 def evaluate_dense(model: DenseModel, data: str, *, part: Part, how: DenseScoring, note: Note) -> DenseEvaluation:
     """Score a model on a data set, each picture exactly once.
 
-    part  "auto" is the held-out part
+    part  "auto" is the held-out part where the data has one, or where the model was trained on this very data (split
+          again as it was then); of any other data it is all of it
 
     Of several processes all call this, and all get the whole score. UserError when the data cannot be opened or has
     other classes than the model.
@@ -82,7 +86,7 @@ def evaluate_dense(model: DenseModel, data: str, *, part: Part, how: DenseScorin
     world = how.world
     source = world.in_turn(lambda: _open(model, data, note))
     with world.together():
-        chosen: Part = "val" if part == "auto" else part
+        chosen = _chosen(model, data, source, part, note)
         source = replace(_same_classes(model, source, note), val=_part(source, chosen))
         device = choose_device(how.device, world.local_rank if world.size > 1 else None)
         precision = choose_precision(how.precision, device)
@@ -102,9 +106,10 @@ def evaluate_dense(model: DenseModel, data: str, *, part: Part, how: DenseScorin
     metric = scored.metric
     assert isinstance(metric, DetectMetric | SegmentMetric)
     per_class = metric.per_class()
-    if how.page is not None and world.first:
+
+    def write_page(path: Path) -> None:
         write_gallery(
-            how.page,
+            path,
             task,
             network,
             metric,
@@ -114,6 +119,7 @@ def evaluate_dense(model: DenseModel, data: str, *, part: Part, how: DenseScorin
             device=device,
             precision=precision,
         )
+
     return DenseEvaluation(
         values=scored.values,
         per_class=per_class,
@@ -122,6 +128,7 @@ def evaluate_dense(model: DenseModel, data: str, *, part: Part, how: DenseScorin
         images=total - len(scored.unreadable),
         unreadable=scored.unreadable,
         metric=metric,
+        write_page=write_page,
     )
 
 
@@ -151,16 +158,32 @@ def _same_classes(model: DenseModel, source: DenseSource, note: Note) -> DenseSo
     return source
 
 
+def _chosen(model: DenseModel, data: str, source: DenseSource, part: Part, note: Note) -> Part:
+    if part != "auto":
+        return part
+    if source.has_own_val or model.run.get("data") == lasting(data):
+        return "val"
+    note(f"all pictures are scored, because {source.name} has no held-out part")
+    return "all"
+
+
 def _part(source: DenseSource, part: Part) -> DenseSplit:
     if part == "val":
         return source.val
     if part == "train":
         return source.train
-    raise UserError(f"part must be auto, train or val for detection and segmentation, got {part}")
+    if source.has_own_val:
+        raise UserError(
+            f"{source.name} has a part of its own that is held out; score train and val one after the other"
+        )
+    # Both parts were drawn from one store.
+    return replace(source.train, entries=np.sort(np.concatenate([source.train.entries, source.val.entries])))
 
 
 def _task(model: DenseModel, source: DenseSource, how: DenseScoring) -> DetectTask | SegmentTask:
-    recipe = with_overrides(model.recipe, [f"data.workers={how.workers}", f"data.batch_size={how.batch_size}"])
+    batch = how.batch_size
+    settings = [f"data.workers={how.workers}", f"data.batch_size={batch}", f"engine.micro_batch={batch}"]
+    recipe = with_overrides(model.recipe, settings)
     share = Share(rank=how.world.rank, world_size=how.world.size)
     network = model.network
     if isinstance(network, Detector):

@@ -31,7 +31,7 @@ class Found:
     picture  as it came, upright; None where it could not be read
     boxes    (D, 4) x0, y0, x1, y1 in its pixels, best first, with scores, labels and masks (D, height, width); none of
              a segmenter
-    labels   class names of the boxes
+    labels   class names of the boxes, and their numbers
     classes  (height, width): the number of the class of each pixel; None of a detector
     """
 
@@ -40,6 +40,7 @@ class Found:
     boxes: NDArray[np.float32] | None = None
     scores: NDArray[np.float32] | None = None
     labels: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
     masks: NDArray[np.bool_] | None = None
     classes: NDArray[np.uint8] | None = None
     error: str | None = None
@@ -70,9 +71,11 @@ def find_in_pictures(
             continue
         with torch.inference_mode(), autocast(place, exact):
             if isinstance(network, Detector):
-                yield _objects(model, network, str(path), picture, place, least_score)
+                found = _objects(model, network, str(path), picture, place, least_score)
             else:
-                yield _pixels(model, network, str(path), picture, place)
+                found = _pixels(model, network, str(path), picture, place)
+        # Outside, so that the caller's own work between two pictures is not in inference mode.
+        yield found
 
 
 def _objects(
@@ -88,13 +91,15 @@ def _objects(
     (found,) = detector(images, [size])
     found = on_original(found, size, original)
     kept = (found.scores >= least).cpu().numpy()
+    numbers = tuple(found.labels.cpu().numpy()[kept].tolist())
     masks = pasted(found, original, detector.spec.convention)[kept] if found.masks is not None else None
     return Found(
         path=path,
         picture=picture,
         boxes=found.boxes.float().cpu().numpy()[kept],
         scores=found.scores.float().cpu().numpy()[kept],
-        labels=tuple(model.labels[label] for label in found.labels.cpu().numpy()[kept].tolist()),
+        labels=tuple(model.labels[label] for label in numbers),
+        numbers=numbers,
         masks=masks,
     )
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
-from convnext.data.dense.loader import DetectEvalLoader, SegmentEvalLoader
+from convnext.data.dense.loader import DetectEvalLoader
 from convnext.data.dense.splits import DenseSplit, Objects
 from convnext.detection.targets import Detections
 from convnext.gallery.maps import draw_map
@@ -47,9 +46,7 @@ def write_gallery(
     A picture without a score (nothing there, nothing found) is in neither list. UserError where it cannot be written.
     """
     order = sorted((place for place, value in scores.pictures.items() if value is not None), key=scores.pictures.get)  # type: ignore[arg-type]
-    worst, best = order[:MOST_SHOWN], order[::-1][:MOST_SHOWN]
-    # Of few pictures each is in one of the two only.
-    worst = [place for place in worst if place not in best[: max(1, len(order) // 2)]]
+    best, worst = best_and_worst(order)
     entries = {
         place: _entry(task, model, place, scores.pictures[place], device, precision)
         for place in dict.fromkeys([*best, *worst])
@@ -62,6 +59,13 @@ def write_gallery(
         worst=[entries[place] for place in worst],
         per_class=per_class,
     )
+
+
+def best_and_worst(order: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the best and the worst of places that rise in score, each list with its extreme first; none in both."""
+    of_best = min(MOST_SHOWN, (len(order) + 1) // 2)
+    of_worst = min(MOST_SHOWN, len(order) - of_best)
+    return list(order[::-1][:of_best]), list(order[:of_worst])
 
 
 def _entry(
@@ -107,29 +111,13 @@ def _detected(
 def _segmented(
     task: SegmentTask, model: nn.Module, one: DenseSplit, device: torch.device
 ) -> tuple[tuple[tuple[str, Image.Image], ...], tuple[str, ...]]:
-    (batch,) = SegmentEvalLoader(one, base=task.part.base, workers=0)
-    found = segmented_map(
-        task, model, batch_images=task.prepare(batch, device, None).images, size=batch.maps.shape[-2:]
-    )
+    (batch,) = task.eval_batches(one, workers=0)
+    found = task.predict(model, task.prepare(batch, device, None))[0].to(torch.uint8).cpu().numpy()
     picture, classes = one.picture(0), task.source.classes
     return (
         ("predicted", draw_map(picture, found, classes)),
         ("true", draw_map(picture, one.label_map(0), classes)),
     ), ()
-
-
-def segmented_map(
-    task: SegmentTask, model: nn.Module, *, batch_images: torch.Tensor, size: Sequence[int]
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    """Return the class of each pixel (height, width) of the one picture in a prepared batch."""
-    from convnext.segmentation.segmenter import Segmenter
-    from convnext.tasks.segment import segment_pictures
-
-    assert isinstance(model, Segmenter)
-    height, width = size
-    found = segment_pictures(model, batch_images, size=(height, width), part=task.part, window=task.window)
-    classes: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = found[0].to(torch.uint8).cpu().numpy()
-    return classes
 
 
 def shown_detections(

@@ -66,6 +66,8 @@ class RunPlan:
         if isinstance(self.model, str):
             return self.model
         spec = self.model.spec if isinstance(self.model, Classifier) else self.model
+        # Of a whole detector or segmenter, its stages.
+        spec = getattr(getattr(spec, "spec", None), "backbone", spec)
         return "network" if isinstance(spec, nn.Module) else model_name(spec) or "network"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -149,6 +150,8 @@ def test_predict_draws_objects_and_writes_coco_results(runs: dict[str, Path], pi
     rows = json.loads((out / "results.json").read_text())
     assert len(rows) == sum(len(one["objects"]) for one in told) > 0
     first = rows[0]
+    classes = open_detection("scenes:8").classes
+    assert {(row["category_id"], row["category"]) for row in rows} <= set(enumerate(classes, start=1))
     with Image.open(pictures / "0.png") as picture:
         size = [picture.height, picture.width]
     assert first["segmentation"]["size"] == size and sum(first["segmentation"]["counts"]) == size[0] * size[1]
@@ -184,16 +187,67 @@ def test_data_check_of_objects_and_of_label_maps(tmp_path: Path) -> None:
     )
 
 
-def test_the_flags_are_frozen() -> None:
-    from typer.main import get_command
+def test_the_recipe_follows_the_network_in_given_weights(tmp_path: Path) -> None:
+    from convnext.detection.checkpoint import save_detector
+    from convnext.detection.detector import build_detector
+    from convnext.detection.spec import detector_spec
+    from convnext.models import create_model
+    from convnext.weights.model import save_model
 
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    flags = {
-        name: [option.opts[0] for option in commands[name].params if option.opts[0].startswith("--")]
-        for name in ("train", "predict", "demo")
-    }
-    train = "--task --model --head --recipe --weights --epochs --size --set --seed --seeds --out --resume --device"
-    assert flags["train"] == [*train.split(), "--track", "--json"]
-    predict = "--top --format --task --weights --batch-size --device --out --score --size --json"
-    assert flags["predict"] == predict.split()
-    assert flags["demo"] == "--task --out --minutes --device".split()
+    common: dict[str, Any] = {"model": None, "epochs": None, "size": None, "seed": 0, "device": "cpu", "settings": []}
+    classifier = tmp_path / "small.safetensors"
+    save_model(classifier, create_model("convnext_tiny", num_classes=3))
+    plan = make_plan("scenes", recipe="ade20k", weights=str(classifier), **common)
+    assert plan.recipe.regularise.drop_path == 0.4, "T's, not Atto's"
+    whole = tmp_path / "whole.safetensors"
+    save_detector(whole, build_detector(detector_spec("convnext_tiny", "faster-rcnn", 3)))
+    plan = make_plan("scenes", recipe="coco-mask-rcnn", weights=str(whole), **common)
+    assert (plan.recipe.regularise.drop_path, plan.title) == (0.4, "convnext_tiny")
+    with pytest.raises(UserError, match=r"model\.stem_stride cannot be set"):
+        make_plan(
+            "scenes", recipe="coco-mask-rcnn", weights=str(whole), **{**common, "settings": ["model.stem_stride=2"]}
+        )
+
+
+def test_weights_that_the_recipe_wants_and_the_file_lacks_are_the_others(tmp_path: Path) -> None:
+    from convnext.models import create_model
+    from convnext.weights.model import save_model
+
+    file = tmp_path / "two.safetensors"
+    raw, ema = create_model("convnext_atto", num_classes=3), create_model("convnext_atto", num_classes=3)
+    save_model(file, raw, ema=ema)
+    common: dict[str, Any] = {"model": None, "epochs": None, "size": None, "seed": 0, "device": "cpu"}
+    for start, expected in (("raw", raw), ("ema", ema)):
+        plan = make_plan("scenes", recipe="ade20k", weights=str(file), settings=[f"regularise.start={start}"], **common)
+        assert torch.equal(plan.model.state_dict()["stages.0.0.dwconv.weight"], expected.stages[0][0].dwconv.weight)  # type: ignore[union-attr, index]
+
+
+def test_data_without_a_held_out_part_is_scored_whole_unless_it_was_trained_on(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    source = open_segmentation("scenes:12")
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    for place in range(10):
+        source.train.picture(place).save(tmp_path / "images" / f"{place}.png")
+        Image.fromarray(source.train.label_map(place)).save(tmp_path / "labels" / f"{place}.png")
+    (tmp_path / "classes.txt").write_text("\n".join(source.classes) + "\n")
+    asked = ["eval", str(runs["segment"]), str(tmp_path), "--workers", "0", "--json"]
+    done = invoke(*asked)
+    told = json.loads(done.stdout)
+    assert (told["part"], told["images"]) == ("all", 10) and "all pictures are scored" in done.stderr
+    assert json.loads(invoke(*asked, "--part", "val").stdout)["images"] == 2
+
+
+def test_what_belongs_to_another_task_is_refused(runs: dict[str, Path], pictures: Path) -> None:
+    for task, flags, words in (
+        ("detect", ["--top", "3"], "--top belongs to classification"),
+        ("segment", ["--score", "0.5"], "--score belongs to detection"),
+    ):
+        assert words in refused("predict", str(runs[task]), str(pictures), *flags)
+
+
+def test_names_of_drawn_pictures_are_never_taken_twice() -> None:
+    from convnext.cli.dense_predict import _names
+
+    assert _names([Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x-2.jpg"), Path("y.png")]) == ["x", "x-2", "x-2-2", "y"]

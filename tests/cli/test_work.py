@@ -420,7 +420,7 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
     flags = {
         name: [option.opts[0] for option in command.params if option.opts[0].startswith("--")]
         for name, command in get_command(app).commands.items()  # type: ignore[attr-defined]
-        if name in ("train", "eval", "predict", "convert", "figure1", "bench")
+        if name in ("train", "eval", "predict", "convert", "demo", "figure1", "bench")
     }
     lab = get_command(app).commands["roadmap"].commands["train"]  # type: ignore[attr-defined]
     assert [option.opts[0] for option in lab.params if option.opts[0].startswith("--")] == (
@@ -430,13 +430,15 @@ def test_nobody_adds_a_flag_unnoticed() -> None:
     # Everything else is a setting: --set optim.lr=1e-3.
     assert flags == {
         "train": (
-            "--model --recipe --weights --epochs --size --set --seed --seeds --out --resume --device --track --json"
+            "--task --model --head --recipe --weights --epochs --size --set --seed --seeds --out --resume --device "
+            "--track --json"
         ).split(),
         "eval": (
-            "--weights --part --size --batch-size --workers --device --on --labels --corruptions --severities "
-            "--reference --confusion --json"
+            "--task --weights --part --size --batch-size --workers --device --on --labels --corruptions --severities "
+            "--reference --confusion --page --results --multi-scale --json"
         ).split(),
-        "predict": "--top --format --weights --batch-size --device --json".split(),
+        "predict": "--top --format --task --weights --batch-size --device --out --score --size --json".split(),
+        "demo": "--task --out --minutes --device".split(),
         "convert": "--to --weights --json".split(),
         "figure1": "--out --x --pretrained --open --json".split(),
         "bench": (

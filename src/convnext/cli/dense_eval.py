@@ -63,7 +63,6 @@ def evaluate_dense_command(
             workers=2 if workers is None else workers,
             device=device,
             multi_scale=multi_scale,
-            page=page,
             world=world,
             progress=counter,
         )
@@ -75,6 +74,7 @@ def evaluate_dense_command(
         if results is not None:
             _write_results(results, done)
         if page is not None:
+            done.write_page(page)
             note(f"wrote {page}")
 
 

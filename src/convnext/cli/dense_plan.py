@@ -1,6 +1,6 @@
 """From the options of a command to the plan of a detection or segmentation: which recipe, network, weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 DenseTask = Literal["detect", "segment"]
 # No network of its own is named: the smallest one.
 MODEL = "convnext_atto"
-CLASSIFIERS_ONLY = {"width", "depths", "stem_stride"}
 
 
 def task_of(task: str | None, recipe: str | None) -> "TaskName":
@@ -41,7 +40,7 @@ def make_dense_plan(
     head: str | None,
     head_settings: "Mapping[str, Any]",
     model: str | None,
-    recipe: "Recipe",
+    recipe_of: "Callable[[str | None], Recipe]",
     weights: str | None,
     network: "Mapping[str, Any]",
     seed: int,
@@ -53,8 +52,9 @@ def make_dense_plan(
 ) -> "RunPlan":
     """Return the plan of a detection or segmentation.
 
-    network  settings of the network by name, `--set model.NAME`
-    name     what reports call a network in which something was changed
+    recipe_of  the recipe with the values for a registered network
+    network    settings of the network by name, `--set model.NAME`
+    name       what reports call a network in which something was changed
     """
     from convnext.cli.plan import fresh_model
     from convnext.plan import RunPlan
@@ -62,8 +62,11 @@ def make_dense_plan(
     preprocess: Preprocess | None = None
     if weights is None:
         start: Any = fresh_model(model or MODEL, dict(network))
+        recipe = recipe_of(model or MODEL)
     else:
-        start, preprocess = _loaded(task, model, weights, dict(network), recipe, quiet=quiet)
+        # Which of two sets of weights is taken hangs on the recipe, but not on the network.
+        start, preprocess, found = _loaded(task, model, weights, dict(network), recipe_of(model or MODEL), quiet=quiet)
+        recipe, name = recipe_of(found), found
     return RunPlan(
         data=data,
         model=start,
@@ -82,8 +85,8 @@ def make_dense_plan(
 
 def _loaded(
     task: DenseTask, model: str | None, weights: str, network: dict[str, Any], recipe: "Recipe", *, quiet: bool
-) -> "tuple[nn.Module, Preprocess]":
-    """Return a whole detector or segmenter, or a network for its stages, and the normalisation of its pictures."""
+) -> "tuple[nn.Module, Preprocess, str | None]":
+    """Return a whole detector or segmenter, or a network for its stages; its normalisation and registered name."""
     from convnext.models import model_name
     from convnext.spec import NetSpec
     from convnext.weights import read_model
@@ -95,11 +98,18 @@ def _loaded(
         )
     whole, dense_error = _whole(task, weights, recipe)
     if whole is not None:
+        if network:
+            raise UserError("model.stem_stride cannot be set of weights that hold the whole model; leave it out")
         built, preprocess, line, spec = whole
     else:
         try:
-            # With some number of classes, because a file without a head does not tell; the head is dropped.
-            loaded = read_model(weights, num_classes=2, stem_stride=network.get("stem_stride"))
+            loaded = _either(
+                # With some number of classes, because a file without a head does not tell; the head is dropped.
+                lambda choice: read_model(
+                    weights, weights=choice, num_classes=2, stem_stride=network.get("stem_stride")
+                ),
+                recipe,
+            )
         except UserError as error:
             raise UserError(f"{error} (and as weights of --task {task}: {dense_error})") from None
         built, preprocess, line = loaded.network, loaded.preprocess, f"{loaded.line}; its stages are taken"
@@ -116,26 +126,34 @@ def _loaded(
         )
     if not quiet:
         note(line)
-    return built, preprocess
+    return built, preprocess, found
+
+
+def _either(read: "Callable[[WeightsChoice], Any]", recipe: "Recipe") -> Any:
+    """Read the weights that the recipe starts from, or those that there are."""
+    try:
+        return read(recipe.regularise.start)
+    except UserError:
+        # The recipe chooses only where a file holds two sets; whatever else is wrong with it is said again.
+        return read("auto")
 
 
 def _whole(task: DenseTask, weights: str, recipe: "Recipe") -> "tuple[Any, str | None]":
     """Return (network, preprocessing, line, spec of its stages) of a detector's or segmenter's file, or why not."""
     from convnext.preprocess import Preprocess
 
-    choice: WeightsChoice = recipe.regularise.start
     built: Any
     loaded: Any
     try:
         if task == "detect":
             from convnext.detection.checkpoint import load_detector
 
-            loaded = load_detector(weights, weights=choice)
+            loaded = _either(lambda choice: load_detector(weights, weights=choice), recipe)
             built = loaded.detector
         else:
             from convnext.segmentation.checkpoint import load_segmenter
 
-            loaded = load_segmenter(weights, weights=choice)
+            loaded = _either(lambda choice: load_segmenter(weights, weights=choice), recipe)
             built = loaded.segmenter
     except UserError as error:
         return None, str(error)

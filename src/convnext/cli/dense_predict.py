@@ -51,7 +51,7 @@ def predict_dense(
             note(f"warning: {found.error}")
             told: dict[str, Any] = {"path": found.path, "error": found.error}
         elif found.classes is None:
-            results += _coco(found, model, number)
+            results += _coco(found, number)
             told = {"path": found.path, "objects": _objects(found)}
             rows.append([found.path, _in_short(found)])
         else:
@@ -73,9 +73,15 @@ def predict_dense(
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each picture's files: its own, with its number where two are alike."""
-    stems = [path.stem for path in paths]
-    return [f"{stem}-{number}" if stems.count(stem) > 1 else stem for number, stem in enumerate(stems)]
+    """Return a name for each picture's files: its own, with a number where one before has it."""
+    names: list[str] = []
+    for path in paths:
+        name, count = path.stem, 1
+        while name in names:
+            count += 1
+            name = f"{path.stem}-{count}"
+        names.append(name)
+    return names
 
 
 def _write(folder: Path, name: str, found: "Found", model: "DenseModel", score: float) -> None:
@@ -138,8 +144,11 @@ def _objects(found: "Found") -> list[dict[str, Any]]:
     ]
 
 
-def _coco(found: "Found", model: "DenseModel", number: int) -> list[dict[str, Any]]:
-    """Return a picture's objects as COCO's results have them; image_id is the number of the picture."""
+def _coco(found: "Found", number: int) -> list[dict[str, Any]]:
+    """Return a picture's objects in the form of COCO's results, with numbers of their own.
+
+    image_id counts the pictures from 0 and category_id the classes from 1; the names stand beside both.
+    """
     from convnext.data.dense.coco_masks import run_lengths
 
     results: list[dict[str, Any]] = []
@@ -148,7 +157,7 @@ def _coco(found: "Found", model: "DenseModel", number: int) -> list[dict[str, An
         row: dict[str, Any] = {
             "image_id": number,
             "file_name": found.path,
-            "category_id": model.labels.index(one["label"]),
+            "category_id": found.numbers[index] + 1,
             "category": one["label"],
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "score": one["score"],

@@ -12,7 +12,7 @@ import typer
 from convnext.cli.checkpoint import open_checkpoint
 from convnext.cli.console import note, print_json
 from convnext.cli.counter import PictureCounter
-from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, TaskText, Weights, WeightsName
+from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, TaskText, Weights, WeightsName, refuse_options
 from convnext.cli.scores import show_comparisons, show_scores
 from convnext.errors import UserError
 
@@ -128,13 +128,6 @@ def evaluate(
         _show(done, row, {"checkpoint": checkpoint, "data": data}, json)
         # Last, so that a place that cannot be written costs no score.
         _write_confusion(confusion, done)
-
-
-def refuse_options(told: Mapping[str, object], belongs: str, kind: str) -> None:
-    """Refuse options of another task."""
-    for name, value in told.items():
-        if value is not None:
-            raise UserError(f"{name} belongs to {belongs}, and this is --task {kind}; leave it out")
 
 
 def _check(on: str | None, part: PartName, confusion: Path | None, told: Mapping[str, object]) -> None:

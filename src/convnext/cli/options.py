@@ -1,10 +1,13 @@
 """Options that several commands share."""
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from convnext.errors import UserError
 
 if TYPE_CHECKING:
     from convnext.train.progress import Reporter
@@ -28,7 +31,8 @@ class TaskOption(StrEnum):
 
 DATA_HELP = (
     "A folder of class folders (or with train/ and val/), a zip of one, tar shards, a CSV, TSV or JSONL list, parquet "
-    "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md."
+    "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md. With --task: docs/detection.md, "
+    "docs/segmentation.md."
 )
 SOURCE_HELP = "A run directory, a checkpoint file or folder, or a hub id hf:OWNER/NAME."
 Model = Annotated[
@@ -54,6 +58,13 @@ Settings = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Weights = Annotated[WeightsName, typer.Option(help="Which weights, where a checkpoint holds both.")]
+
+
+def refuse_options(told: Mapping[str, object], belongs: str, kind: str) -> None:
+    """Refuse options of another task."""
+    for name, value in told.items():
+        if value is not None:
+            raise UserError(f"{name} belongs to {belongs}, and this is --task {kind}; leave it out")
 
 
 def reporter() -> "Reporter":

@@ -50,11 +50,12 @@ def make_plan(
     kind = task_of(task, recipe)
     if kind == "classify" and (head is not None or head_settings):
         raise UserError(f"heads are for --task detect and segment, got {head or next(iter(head_settings))}")
-    dense = kind != "classify"
-    name = model or (MODEL if weights is None or dense else _model_in(weights))
     usual = recipe or usual_recipe(kind, weights is not None)
-    chosen = _recipe(usual, name, epochs, size, recipe_settings, pretrained=weights is not None)
     changed = _name(model or MODEL, model_settings) if weights is None and model_settings else None
+
+    def recipe_of(name: str | None) -> "Recipe":
+        return _recipe(usual, name, epochs, size, recipe_settings, pretrained=weights is not None)
+
     if kind != "classify":
         return make_dense_plan(
             data,
@@ -62,7 +63,7 @@ def make_plan(
             head=head,
             head_settings=head_settings,
             model=model,
-            recipe=chosen,
+            recipe_of=recipe_of,
             weights=weights,
             network=model_settings,
             seed=seed,
@@ -72,6 +73,7 @@ def make_plan(
             lasting_weights=None if weights is None else _lasting(weights),
             quiet=quiet,
         )
+    chosen = recipe_of(model or (MODEL if weights is None else _model_in(weights)))
     preprocess: Preprocess | None = None
     network: Spec | Classifier | str
     if weights is None:

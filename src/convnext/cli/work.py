@@ -11,7 +11,17 @@ import typer
 
 from convnext.cli.checkpoint import open_checkpoint
 from convnext.cli.console import note, print_json, print_json_line, print_table
-from convnext.cli.options import DATA_HELP, SOURCE_HELP, Device, Json, TaskText, Weights, WeightsName, reporter
+from convnext.cli.options import (
+    DATA_HELP,
+    SOURCE_HELP,
+    Device,
+    Json,
+    TaskText,
+    Weights,
+    WeightsName,
+    refuse_options,
+    reporter,
+)
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,16 +39,18 @@ class FormatName(StrEnum):
 def predict(
     checkpoint: Annotated[str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help=SOURCE_HELP)],
     pictures: Annotated[list[str], typer.Argument(metavar="PICTURES...", help="Files, folders and globs.")],
-    top: Annotated[int, typer.Option(min=1, help="Labels a picture.")] = 5,
+    top: Annotated[int | None, typer.Option(min=1, help="Labels a picture. [default: 5]")] = None,
     format_: Annotated[FormatName, typer.Option("--format", help="How to print.")] = FormatName.table,
     task: TaskText = None,
     weights: Weights = WeightsName.auto,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures a forward pass.")] = 32,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Pictures a forward pass. [default: 32]")] = None,
     device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Detection, segmentation: the folder of drawn pictures. [default: predictions]")
     ] = None,
-    score: Annotated[float, typer.Option(min=0, max=1, help="Detection: least score of what is told.")] = 0.3,
+    score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Detection: least score of what is told. [default: 0.3]")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, help="Detection, segmentation: short side or window. [default: as trained]")
     ] = None,
@@ -56,23 +68,32 @@ def predict(
     if kind != "classify":
         from convnext.cli.dense_predict import predict_dense
 
+        refuse_options({"--top": top, "--batch-size": batch_size}, "classification", kind)
+        refuse_options({"--score": score if kind == "segment" else None}, "detection", kind)
         lines = json or format_ is FormatName.jsonl
         if format_ is FormatName.csv:
             raise UserError(f"--format csv is for classification; --json prints what --task {kind} finds")
         predict_dense(
-            checkpoint, paths, kind, weights=weights, size=size, score=score, device=device, out=out, lines=lines
+            checkpoint,
+            paths,
+            kind,
+            weights=weights,
+            size=size,
+            score=0.3 if score is None else score,
+            device=device,
+            out=out,
+            lines=lines,
         )
         return
-    if out is not None or size is not None:
-        raise UserError("--out and --size are for detection and segmentation; this checkpoint classifies")
+    refuse_options({"--out": out, "--size": size, "--score": score}, "detection and segmentation", kind)
     loaded = open_checkpoint(checkpoint, weights)
     predictions = predict_pictures(
         loaded.network.to(choose_device(device)),
         paths,
         preprocess=loaded.preprocess,
         labels=loaded.labels,
-        top=top,
-        batch_size=batch_size,
+        top=top or 5,
+        batch_size=batch_size or 32,
     )
     failed = _print_predictions(_with_errors(predictions), FormatName.jsonl if json else format_)
     if failed == len(paths):

@@ -6,6 +6,7 @@ Resizing, normalising and padding pictures is the business of the data alone: no
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -66,6 +67,8 @@ class Detector(nn.Module):
         UserError for a box without area, a foreign label or a missing mask, and for targets in evaluation mode.
         """
         self._check(len(images), sizes, targets)
+        if not len(images):
+            return [] if targets is None else {"loss_objectness": self._nothing()}
         listed = ImageList(images, [(int(height), int(width)) for height, width in sizes])
         features = self.pyramid(images)
         first = self.spec.convention == "torchvision"
@@ -78,6 +81,10 @@ class Detector(nn.Module):
             return {**losses, **learned}
         found, more = self.roi_heads(features, proposals, listed.image_sizes, given)
         return [_from_torchvision(one) for one in found] if targets is None else {**losses, **more}
+
+    def _nothing(self) -> Tensor:
+        """Return a loss of 0 that every parameter is part of: other processes wait for the gradient of each."""
+        return torch.stack([0.0 * one.sum() for one in self.parameters() if one.requires_grad]).sum()
 
     def pyramid(self, images: Tensor) -> dict[str, Tensor]:
         """Return the maps of the feature pyramid by name ("0" is the finest, "pool" the coarsest), (N, C, H_i, W_i)."""

@@ -56,6 +56,11 @@ class DetectorSpec:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("freeze_norms", "norm_outputs"):
+            if getattr(self, name) not in (True, False, None):
+                raise UserError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        if isinstance(self.frozen_eps, bool) or not isinstance(self.frozen_eps, int | float) or self.frozen_eps < 0:
+            raise UserError(f"frozen_eps must be a number of at least 0, got {self.frozen_eps!r}")
         for name in ("score_threshold", "nms_threshold"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:

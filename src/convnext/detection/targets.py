@@ -60,6 +60,8 @@ def check_targets(targets: Sequence[Target], *, num_pictures: int, num_classes: 
 
 
 def _check_values(targets: Sequence[Target], num_classes: int) -> None:
+    if not targets:
+        return
     boxes = torch.cat([target.boxes for target in targets])
     labels = torch.cat([target.labels for target in targets])
     # Written so that a box with a NaN is refused too.

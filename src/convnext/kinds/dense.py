@@ -9,8 +9,10 @@ from torch import nn
 from convnext.data.loader import Share
 from convnext.detection.spec import DetectorSpec
 from convnext.errors import UserError, nearest
-from convnext.models import any_spec
+from convnext.models import any_spec, require_fits
 from convnext.peer_spec import PeerSpec
+from convnext.preprocess import Preprocess
+from convnext.recipe import Recipe
 from convnext.segmentation.spec import SegmenterSpec
 from convnext.spec import NetSpec
 
@@ -40,11 +42,28 @@ def with_head_settings(spec: SpecT, settings: Mapping[str, Any]) -> SpecT:
     return replace(spec, **settings)
 
 
+def dense_preprocess(recipe: Recipe, given: Preprocess | None) -> Preprocess:
+    """Return the normalisation of a run: that of the weights that are trained on, else ImageNet's."""
+    rule = Preprocess.for_size(recipe.data.size)
+    return rule if given is None else replace(rule, mean=given.mean, std=given.std)
+
+
+def require_possible(recipe: Recipe, spec: NetSpec, metric: object) -> None:
+    """Refuse what cannot be carried out before anything is written; making `metric` has asked for what it needs."""
+    assert metric is not None
+    if recipe.engine.parallel == "fsdp":
+        raise UserError(
+            "engine.parallel=fsdp is for classification; detection and segmentation train with ddp, and a smaller "
+            "engine.micro_batch where the memory is short"
+        )
+    require_fits(spec, recipe.data.size)
+
+
 def synchronise_norms(network: nn.Module, share: Share, *, on_gpu: bool) -> None:
-    """Let the BatchNorms of heads count over all processes, as the paper's SyncBN does; torch has it on GPUs only.
+    """Let BatchNorms count over all processes, as the paper's SyncBN does; torch has it on GPUs only.
 
     A few pictures a process are too few to normalise by.
     """
     if on_gpu and share.world_size > 1:
-        changed = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        changed = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         assert changed is network, "only its parts are exchanged"

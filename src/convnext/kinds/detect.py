@@ -14,18 +14,23 @@ from convnext.dense_summary import summarise_detection
 from convnext.detection.detector import Detector, build_detector
 from convnext.detection.spec import DetectorSpec, HeadName, detector_spec
 from convnext.errors import UserError, nearest
-from convnext.kinds.dense import backbone_of, synchronise_norms, with_head_settings
+from convnext.kinds.dense import backbone_of, dense_preprocess, require_possible, synchronise_norms, with_head_settings
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
-from convnext.tasks.detect import DetectTask, detect_preprocess
+from convnext.tasks.detect import DetectTask
 from convnext.train.chance import private_randomness
 from convnext.train.checkpoint import Progress
 from convnext.train.engine import Engine
 
 USUAL_HEAD: HeadName = "mask-rcnn"
+# Recipes that are made for another one.
+RECIPE_HEADS: Mapping[str, HeadName] = {
+    "coco-cascade-mask-rcnn": "cascade-mask-rcnn",
+    "coco-cascade-mask-rcnn-22k": "cascade-mask-rcnn",
+}
 
 
 class DetectKind:
@@ -44,7 +49,7 @@ class DetectKind:
             torch.manual_seed(plan.seed)
             if isinstance(plan.model, Detector):
                 return _continued(plan, part.drop_path, num_classes, note)
-            head = _head(plan.head)
+            head = _head(plan.head or RECIPE_HEADS.get(recipe.name))
             if isinstance(plan.model, Network):
                 frozen = plan.model.spec.norm == "batch"
                 if frozen:
@@ -69,7 +74,7 @@ class DetectKind:
         self, recipe: Recipe, source: DenseSource, network: nn.Module, given: Preprocess | None
     ) -> Preprocess:
         """Return the normalisation of the weights that are trained on, else ImageNet's."""
-        return detect_preprocess(recipe, given)
+        return dense_preprocess(recipe, given)
 
     def task(
         self,
@@ -95,6 +100,7 @@ class DetectKind:
             pin=pin,
         )
         assert task.build(network) is network, "detection trains the detector itself"
+        require_possible(recipe, network.spec.backbone, task.metric())
         synchronise_norms(network, share, on_gpu=pin)
         return task
 

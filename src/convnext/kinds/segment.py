@@ -1,6 +1,7 @@
 """Segmentation as a kind of run."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from convnext.data.dense.splits import DenseSource
 from convnext.data.loader import Share
 from convnext.dense_summary import summarise_segmentation
 from convnext.errors import UserError
-from convnext.kinds.dense import backbone_of, synchronise_norms, with_head_settings
+from convnext.kinds.dense import backbone_of, dense_preprocess, require_possible, synchronise_norms, with_head_settings
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
@@ -20,7 +21,7 @@ from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
 from convnext.segmentation.segmenter import Segmenter, build_segmenter
 from convnext.segmentation.spec import SegmenterSpec, segmenter_spec
-from convnext.tasks.segment import SegmentTask, segment_preprocess
+from convnext.tasks.segment import SegmentTask
 from convnext.train.chance import private_randomness
 from convnext.train.checkpoint import Progress
 from convnext.train.engine import Engine
@@ -55,7 +56,8 @@ class SegmentKind:
             if isinstance(plan.model, Network):
                 spec = segmenter_spec(plan.model.spec, len(source.classes))
                 spec = with_head_settings(spec, plan.head_settings)
-                return build_segmenter(spec, network=plan.model, drop_path=part.drop_path)
+                # A copy, so that the caller's network is not trained under their hands.
+                return build_segmenter(spec, network=deepcopy(plan.model), drop_path=part.drop_path)
             spec = segmenter_spec(
                 backbone_of(plan.model, "segmentation"),
                 len(source.classes),
@@ -72,7 +74,7 @@ class SegmentKind:
         self, recipe: Recipe, source: DenseSource, network: nn.Module, given: Preprocess | None
     ) -> Preprocess:
         """Return the normalisation of the weights that are trained on, else ImageNet's."""
-        return segment_preprocess(recipe, given)
+        return dense_preprocess(recipe, given)
 
     def task(
         self,
@@ -88,6 +90,8 @@ class SegmentKind:
         """Return the task."""
         task = SegmentTask(source, recipe, preprocess=preprocess, seed=seed, share=share, pin=pin)
         assert task.build(network) is network, "segmentation trains the segmenter itself"
+        assert isinstance(network, Segmenter), "segmentation trains a segmenter"
+        require_possible(recipe, network.spec.backbone, task.metric())
         synchronise_norms(network, share, on_gpu=pin)
         return task
 

@@ -48,7 +48,9 @@ class SegmenterSpec:
         object.__setattr__(self, "pool_scales", tuple(self.pool_scales))
         for scale in self.pool_scales:
             _require_positive("every one of pool_scales", scale)
-        if not 0 <= self.dropout < 1:
+        if self.norm_outputs not in (True, False, None):
+            raise UserError(f"norm_outputs must be true or false, got {self.norm_outputs!r}")
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise UserError(f"dropout must be at least 0 and below 1, got {self.dropout}; the paper uses 0.1")
         if not self.backbone.isotropic and len(self.backbone.depths) != 4:
             raise UserError(

@@ -1,7 +1,7 @@
 """Detection: boxes, classes and masks of objects, the losses of a detector, COCO's average precision (section 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -260,9 +260,3 @@ def found_score(found: Detections, truth: Objects, *, least_score: float = SHOWN
             wrong += 1
     total = 2 * right + wrong + int(free.sum())
     return 100 * 2 * right / total if total else None
-
-
-def detect_preprocess(recipe: Recipe, given: Preprocess | None) -> Preprocess:
-    """Return the normalisation of a run: that of the weights that are trained on, else ImageNet's."""
-    rule = Preprocess.for_size(recipe.data.size)
-    return rule if given is None else replace(rule, mean=given.mean, std=given.std)

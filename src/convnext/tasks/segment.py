@@ -1,7 +1,7 @@
 """Segmentation: a class for each pixel, cross-entropy of two heads, mean intersection over union (section 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convnext.data.dense.loader import SegmentBatch, SegmentEvalLoader, SegmentTrainLoader
-from convnext.data.dense.splits import IGNORED, DenseSource
+from convnext.data.dense.splits import IGNORED, DenseSource, DenseSplit
 from convnext.data.loader import WHOLE, Share
 from convnext.errors import UserError
 from convnext.metrics.mean_iou import MeanIoU
@@ -101,13 +101,14 @@ class SegmentTask:
 
     @cached_property
     def _val_loader(self) -> SegmentEvalLoader:
-        return SegmentEvalLoader(
-            self.source.val,
-            base=None if self._multi_scale else self.part.base,
-            workers=self.recipe.data.workers,
-            share=self._share,
-            pin=self._pin,
-        )
+        return self.eval_batches(self.source.val, workers=self.recipe.data.workers, share=self._share, pin=self._pin)
+
+    def eval_batches(
+        self, split: DenseSplit, *, workers: int, share: Share = WHOLE, pin: bool = False
+    ) -> SegmentEvalLoader:
+        """Return pictures as they are scored: fitted into the base size, or as they came for several scales."""
+        base = None if self._multi_scale else self.part.base
+        return SegmentEvalLoader(split, base=base, workers=workers, share=share, pin=pin)
 
     def prepare(self, batch: SegmentBatch, device: torch.device, chance: Chance | None) -> ReadySegment:
         """Bring a batch to the device and normalise it there; what was added around a picture becomes 0."""
@@ -198,12 +199,6 @@ def segment_pictures(
     else:
         found = probabilities(model.logits, images, size=size, window=window)
     return found.argmax(dim=1)
-
-
-def segment_preprocess(recipe: Recipe, given: Preprocess | None) -> Preprocess:
-    """Return the normalisation of a run: that of the weights that are trained on, else ImageNet's."""
-    rule = Preprocess.for_size(recipe.data.size)
-    return rule if given is None else replace(rule, mean=given.mean, std=given.std)
 
 
 def _size_of(maps: Tensor) -> tuple[int, int]:
