@@ -34,9 +34,12 @@ def test_autocast(precision: str, dtype: torch.dtype) -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-def test_algorithms_are_tried_out_on_a_gpu_alone_and_the_setting_is_put_back() -> None:
-    assert not torch.backends.cudnn.benchmark
-    for name, tried in (("cuda", True), ("cpu", False)):
+@pytest.mark.parametrize("before", [False, True])
+def test_algorithms_are_tried_out_on_a_gpu_alone_and_the_setting_is_put_back(
+    before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
+    for name, tried in (("cuda", True), ("cpu", before)):
         with chosen_convolutions(torch.device(name)):
             assert torch.backends.cudnn.benchmark is tried
-        assert not torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.benchmark is before
