@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convnext.cli import main
 from convnext.cli.train import _begun
 from convnext.errors import UserError
 
@@ -105,3 +106,21 @@ def test_a_restart_before_the_first_checkpoint_begins_again(tmp_path: Path) -> N
     assert _begun(tmp_path / "run", {}) is None
     with pytest.raises(UserError, match="--max-restarts needs --out"):
         _begun(None, environment)
+
+
+@pytest.mark.parametrize(
+    ("code", "several", "expected"), [(0, True, [0]), (0, False, []), (130, True, []), (2, True, [])]
+)
+def test_a_process_of_several_that_is_done_does_not_wait_for_torchs_threads(
+    code: int, several: bool, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    monkeypatch.setattr("convnext.cli.app.app", lambda: sys.exit(code))
+    if several:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    else:
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == code and left == expected

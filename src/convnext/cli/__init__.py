@@ -3,6 +3,7 @@
 A mistake of the user is one line on standard error and exit code 2, Ctrl-C one line and 130, never a traceback.
 """
 
+import os
 import sys
 
 from convnext.cli.interrupts import STOPPED, Interrupts
@@ -32,6 +33,8 @@ def _run(interrupts: Interrupts) -> None:
         # The command line catches KeyboardInterrupt and leaves without a word.
         if leaving.__context__ is not None and isinstance(leaving.__context__.__cause__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
+        if leaving.code in (None, 0) and "TORCHELASTIC_RUN_ID" in os.environ:
+            _leave_torchrun()
         raise
     except UserError as error:
         # Of several processes only the one that met the error speaks.
@@ -50,3 +53,14 @@ def _run(interrupts: Interrupts) -> None:
         return
     print(f"convnext: {sentence}", file=sys.stderr)
     sys.exit(2)
+
+
+def _leave_torchrun() -> None:
+    """End a process of several that did its work, without taking the interpreter down.
+
+    All is written and the group is left by then. Seen once in some thirty runs: a thread of torch's outlives its owner
+    and aborts the process in the very end, which torchrun takes for a failure of the whole run.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
