@@ -34,13 +34,20 @@ class TrainPlan:
     """The batches of an epoch: all pictures in random order, those left over at its end dropped.
 
     Processes and micro-batches take consecutive pieces of the same batches.
+
+    groups   of each picture the number of its group, where pictures that go through the network together shall be of
+             one, as far as their batch has them: those of one shape waste little on padding
     """
 
-    def __init__(self, num_pictures: int, *, batch_size: int, seed: int, share: Share) -> None:
+    def __init__(
+        self, num_pictures: int, *, batch_size: int, seed: int, share: Share, groups: Integers | None = None
+    ) -> None:
+        assert groups is None or len(groups) == num_pictures
         self._batch_size = positive("batch_size", batch_size)
         self._seed = seed
         self._share = share
         self._num_pictures = num_pictures
+        self._groups = groups
         self.micro_batches = share.micro_batches
         self.steps_per_epoch = num_pictures // batch_size
         if self.steps_per_epoch == 0:
@@ -53,16 +60,19 @@ class TrainPlan:
                 f"batch_size must be a multiple of {pieces} ({share.world_size} processes x {share.micro_batches} "
                 f"micro-batches), got {batch_size}"
             )
+        self._together = batch_size // pieces
 
     def epoch(self, epoch: int, first_step: int) -> Plan:
         """Return this process's micro-batches of an epoch from a step on."""
         if not 0 <= first_step <= self.steps_per_epoch:
             raise UserError(f"first_step must be from 0 to {self.steps_per_epoch}, got {first_step}")
-        order = epoch_order(self._seed, epoch, self._num_pictures)
+        order = epoch_order(self._seed, epoch, self._num_pictures)[: self.steps_per_epoch * self._batch_size]
         share = self._share
-        pieces = order[: self.steps_per_epoch * self._batch_size].reshape(
-            self.steps_per_epoch, share.world_size, share.micro_batches, -1
-        )
+        if self._groups is not None and self._together > 1:
+            # Inside each batch: what a step learns from does not depend on how many processes or pieces share it.
+            batches = order.reshape(self.steps_per_epoch, self._batch_size)
+            order = np.stack([grouped(batch, self._groups[batch], self._together) for batch in batches])
+        pieces = order.reshape(self.steps_per_epoch, share.world_size, share.micro_batches, -1)
         own = pieces[first_step:, share.rank].reshape(-1, pieces.shape[-1])
         return [[(epoch, index) for index in piece] for piece in own.tolist()]
 
@@ -92,6 +102,21 @@ def epoch_order(seed: int, epoch: int, length: int) -> Integers:
     # The spawn key keeps this stream apart from that of picture 0: SeedSequence pads [s, e] to [s, e, 0].
     sequence = np.random.SeedSequence([seed, epoch], spawn_key=(0,))
     return np.random.Generator(np.random.Philox(sequence)).permutation(length)
+
+
+def grouped(order: Integers, groups: Integers, together: int) -> Integers:
+    """Return an order in which each run of `together` members is of one group, but for what the groups have left over.
+
+    groups: of each member of `order`. A run stands where it became complete; what is left over comes last, mixed.
+    """
+    runs: list[int] = []
+    waiting: dict[int, list[int]] = {}
+    for place, group in enumerate(groups.tolist()):
+        run = waiting.setdefault(group, [])
+        run.append(place)
+        if len(run) == together:
+            runs += waiting.pop(group)
+    return order[runs + sorted(place for run in waiting.values() for place in run)]
 
 
 def positive(name: str, value: int) -> int:

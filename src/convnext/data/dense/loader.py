@@ -22,6 +22,7 @@ from convnext.data.dense.vary import vary_labels, vary_objects
 from convnext.data.feed import Feed
 from convnext.data.pictures import PictureError
 from convnext.data.plans import WHOLE, EpochAndIndex, Plan, Share, TrainPlan, eval_plan, positive
+from convnext.data.splits import Integers
 from convnext.dense_parts import Detect, Segment
 
 __all__ = [
@@ -71,9 +72,10 @@ class _TrainLoader(_Loader[BatchT]):
         workers: int,
         share: Share,
         pin: bool,
+        groups: Integers | None = None,
     ) -> None:
         super().__init__(split, read, join, workers=workers, share=share, pin=pin)
-        self._plan = TrainPlan(len(split), batch_size=batch_size, seed=seed, share=share)
+        self._plan = TrainPlan(len(split), batch_size=batch_size, seed=seed, share=share, groups=groups)
         self.micro_batches = self._plan.micro_batches
         self.steps_per_epoch = self._plan.steps_per_epoch
 
@@ -110,7 +112,7 @@ class _EvalLoader(_Loader[BatchT]):
 
 
 class DetectTrainLoader(_TrainLoader[DetectBatch]):
-    """Varied pictures with their objects, without crowds.
+    """Varied pictures with their objects, without crowds; those of a micro-batch are all upright or none is.
 
     detect  how pictures are resized and cut; flip: chance of a mirror image
     masks   whether masks are wanted, which takes longer
@@ -131,8 +133,17 @@ class DetectTrainLoader(_TrainLoader[DetectBatch]):
         pin: bool = False,
     ) -> None:
         read = _TrainObjects(detect=detect, flip=flip, seed=seed, masks=masks)
-        join = _JoinObjects(training=True, masks=masks)
-        super().__init__(split, read, join, batch_size=batch_size, seed=seed, workers=workers, share=share, pin=pin)
+        super().__init__(
+            split,
+            read,
+            _JoinObjects(training=True, masks=masks),
+            batch_size=batch_size,
+            seed=seed,
+            workers=workers,
+            share=share,
+            pin=pin,
+            groups=_upright(split),
+        )
 
 
 class DetectEvalLoader(_EvalLoader[DetectBatch]):
@@ -299,6 +310,12 @@ class _Pictures(Dataset[BatchT | _Fault], Generic[BatchT]):
             except LabelError as error:
                 return _Fault(text=str(error))
         return self.join(read, unreadable)
+
+
+def _upright(split: DenseSplit) -> Integers:
+    """Return 1 for each picture that is higher than wide: beside the others it would be padded on two sides."""
+    sizes = (split.size(index) for index in range(len(split)))
+    return np.array([height > width for height, width in sizes], dtype=np.int64)
 
 
 def _generator(seed: int, place: EpochAndIndex) -> np.random.Generator:
