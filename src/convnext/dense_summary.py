@@ -19,47 +19,7 @@ from convnext.train.score import score
 PAGE = "predictions.html"
 
 
-def summarise_detection(
-    folder: Path,
-    task: DetectTask,
-    engine: Engine[Any, Any],
-    *,
-    config: Mapping[str, Any],
-    progress: Progress,
-    code: str | None,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
-    """Score the best weights of a detector, write its page and return the summary; see `convnext.summary`."""
-    detector = engine.model
-    assert isinstance(detector, Detector)
-    # As Table 3 counts, at pictures of its shape.
-    side = task.recipe.data.size
-    size = (side, round(side * PAPER_SIZE[1] / PAPER_SIZE[0]))
-    counted = None if detector.spec.backbone.isotropic else detector_costs(detector.spec, size)[-1].gmacs
-    found = _summarise(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
-    return found | {"head": detector.spec.head, "gmacs": counted, "gmacs_at": list(size)}
-
-
-def summarise_segmentation(
-    folder: Path,
-    task: SegmentTask,
-    engine: Engine[Any, Any],
-    *,
-    config: Mapping[str, Any],
-    progress: Progress,
-    code: str | None,
-    warn: Callable[[str], None],
-) -> dict[str, Any]:
-    """Score the best weights of a segmenter, write its page and return the summary; see `convnext.summary`."""
-    segmenter = engine.model
-    assert isinstance(segmenter, Segmenter)
-    side = task.recipe.data.size
-    counted = segmenter_cost(segmenter.spec, side, side).gmacs
-    found = _summarise(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
-    return found | {"head": segmenter.spec.head, "gmacs": counted, "gmacs_at": [side, side]}
-
-
-def _summarise(
+def summarise_dense(
     folder: Path,
     task: DetectTask | SegmentTask,
     engine: Engine[Any, Any],
@@ -69,13 +29,16 @@ def _summarise(
     code: str | None,
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
+    """Score the best weights, write their page and return the summary; see `convnext.summary`."""
+    model = engine.model
+    assert isinstance(model, Detector | Segmenter)
     best = load_best(folder, engine, progress, task.target, warn)
     place, weights = engine.place, best.weights
     # One scoring for two kinds of tasks, whose batches are not of one type.
     either: Any = task
     scored = score(
         either,
-        {weights: engine.model},
+        {weights: model},
         either.val_batches(),
         device=place.device,
         precision=place.precision,
@@ -88,7 +51,7 @@ def _summarise(
         write_gallery(
             folder / PAGE,
             task,
-            engine.model,
+            model,
             metric,
             title=f"{config['model']} on {task.source.name}: epoch {best.epoch}, {WEIGHTS_NAME[weights]} weights",
             values=scored.values,
@@ -97,14 +60,29 @@ def _summarise(
             precision=place.precision,
         )
     source = task.source
+    gmacs, size = _cost(model, task.recipe.data.size)
     return {
         **run_facts(config, task.recipe, place, progress, code),
         "task": config["task"],
-        "params": sum(parameter.numel() for parameter in engine.model.parameters()),
+        "params": sum(parameter.numel() for parameter in model.parameters()),
         "classes": len(source.classes),
         "train_images": len(source.train),
         "val_images": len(source.val),
         "best": {"epoch": best.epoch, "weights": weights, **scored.values},
         "per_class": {name: dict(values) for name, values in per_class},
         "labels": list(source.classes),
+        "head": model.spec.head,
+        "gmacs": gmacs,
+        "gmacs_at": list(size),
     }
+
+
+def _cost(model: Detector | Segmenter, side: int) -> tuple[float | None, tuple[int, int]]:
+    """Return the GMACs of a picture and its height and width, None where they cannot be counted.
+
+    Of a detector at a picture of the shape that Table 3 counts, of a segmenter at its crop.
+    """
+    if isinstance(model, Segmenter):
+        return segmenter_cost(model.spec, side, side).gmacs, (side, side)
+    size = (side, round(side * PAPER_SIZE[1] / PAPER_SIZE[0]))
+    return None if model.spec.backbone.isotropic else detector_costs(model.spec, size)[-1].gmacs, size

@@ -1,7 +1,7 @@
 """Load a detector from whatever file people have, and save ours. Loading never runs code from a file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,22 @@ from convnext.detection.detector import Detector, build_detector
 from convnext.detection.names import DetectorScheme, modernised, recognise_detector, rename
 from convnext.detection.spec import DetectorSpec, HeadName
 from convnext.errors import UserError
-from convnext.files import is_own_file, read_foreign, read_tensors, write_tensors
-from convnext.models import model_name
+from convnext.files import is_own_file, read_foreign
 from convnext.preprocess import IMAGENET_MEAN, IMAGENET_STD
+from convnext.weights.dense import (
+    DenseContents,
+    LoadedDense,
+    backbone_title,
+    openmmlab_labels,
+    own_contents,
+    save_dense,
+    with_classes,
+)
 from convnext.weights.locate import Located, locate
-from convnext.weights.model import WEIGHTS_SAID
-from convnext.weights.statedict import WeightsChoice, WeightsKind, find_tensors, renamed_back, shapes_of
+from convnext.weights.own import WEIGHTS_SAID, require_choice
+from convnext.weights.statedict import WeightsChoice, find_tensors, renamed_back, shapes_of
+
+_Contents = DenseContents[DetectorSpec, DetectorScheme]
 
 TITLES: dict[HeadName, str] = {
     "faster-rcnn": "Faster R-CNN",
@@ -27,39 +37,10 @@ TITLES: dict[HeadName, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedDetector:
-    """A detector in evaluation mode and everything that its file tells.
-
-    labels     class names, None where nobody knows them
-    mean, std  of each channel of a picture whose values go from 0 to 1
-    scheme     "convnext" for our own files and names
-    weights    "ema" or "raw" where the file has both or says which; "only" where it has one set and does not say
-    line       one sentence that tells what was recognised
-    metadata   of our own files: recipe, metrics and so on; empty for others
-    """
+class LoadedDetector(LoadedDense[DetectorScheme]):
+    """A detector in evaluation mode and everything that its file tells."""
 
     detector: Detector
-    labels: tuple[str, ...] | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scheme: DetectorScheme
-    weights: WeightsKind
-    line: str
-    metadata: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Contents:
-    """What a file holds before a detector is built: tensors by our names, and what is told beside them."""
-
-    spec: DetectorSpec
-    tensors: dict[str, Tensor]
-    scheme: DetectorScheme
-    weights: WeightsKind
-    labels: tuple[str, ...] | None = None
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_detector(
@@ -82,8 +63,7 @@ def load_detector(
 
     UserError when there is no such file, it is damaged, would run code, or holds another model.
     """
-    if weights not in ("auto", "ema", "raw"):
-        raise UserError(f"weights must be auto, ema or raw, got {weights!r}")
+    require_choice(weights)
     if isinstance(source, Mapping):
         shown = "the state dict"
         contents = _foreign(source, weights, shown)
@@ -96,10 +76,7 @@ def load_detector(
     with torch.random.fork_rng(devices=[]):
         detector = build_detector(spec, drop_path=drop_path)
     detector.load_state_dict(contents.tensors)
-    labels, said = contents.labels, f"{spec.num_classes} classes"
-    if num_classes is not None and num_classes != spec.num_classes:
-        detector.reset_classes(num_classes)
-        labels, said = None, f"predictors replaced: {spec.num_classes} -> {num_classes} classes"
+    labels, said = with_classes(detector, contents.labels, num_classes, replaced="predictors")
     return LoadedDetector(
         detector=detector.eval(),
         labels=labels,
@@ -128,18 +105,7 @@ def save_detector(
 
     UserError when the labels do not fit the classes or the file cannot be written; an old file then stays.
     """
-    spec = detector.spec
-    if labels is not None and len(labels) != spec.num_classes:
-        raise UserError(f"labels must be as many as there are classes, {spec.num_classes}, got {len(labels)}")
-    tensors = {f"raw.{name}": tensor for name, tensor in detector.state_dict().items()}
-    if ema is not None:
-        tensors |= {f"ema.{name}": tensor for name, tensor in ema.state_dict().items()}
-    metadata = {
-        "spec": spec.to_dict(),
-        "labels": None if labels is None else list(labels),
-        "preprocess": {"mean": list(mean), "std": list(std)},
-    }
-    write_tensors(path, tensors, metadata | dict(extra or {}))
+    save_dense(path, detector, ema=ema, labels=labels, mean=mean, std=std, extra=extra)
 
 
 def renamed(detector: Detector, to: DetectorScheme) -> dict[str, Tensor]:
@@ -158,9 +124,7 @@ def renamed(detector: Detector, to: DetectorScheme) -> dict[str, Tensor]:
 
 def described(spec: DetectorSpec) -> str:
     """Return what a detector is in words: "Mask R-CNN on convnext_tiny"."""
-    depths = "-".join(map(str, spec.backbone.depths))
-    network = model_name(spec.backbone) or f"a network with depths {depths} and width {spec.backbone.width}"
-    return f"{TITLES[spec.head]} on {network}"
+    return f"{TITLES[spec.head]} on {backbone_title(spec.backbone)}"
 
 
 def _of_file(located: Located, choice: WeightsChoice) -> _Contents:
@@ -170,29 +134,14 @@ def _of_file(located: Located, choice: WeightsChoice) -> _Contents:
 
 
 def _own(located: Located, choice: WeightsChoice) -> _Contents:
-    tensors, metadata = read_tensors(located.file)
-    values = metadata.get("spec")
-    if not isinstance(values, dict) or values.get("head") not in TITLES:
-        raise UserError(f"{located.shown} holds no detector; name a file that training a detector wrote")
-    wanted = metadata.get("weights") if choice == "auto" else choice
-    has_ema = any(name.startswith("ema.") for name in tensors)
-    kind: WeightsKind = "ema" if wanted == "ema" or (wanted != "raw" and has_ema) else "raw"
-    chosen = {name.removeprefix(f"{kind}."): tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}
-    if not chosen:
-        other = "raw" if kind == "ema" else "ema"
-        raise UserError(f"{located.shown} has no {kind} weights; take weights={other}, or another file")
-    spec = DetectorSpec.from_dict(values)
-    labels, shown_as = metadata.get("labels"), metadata.get("preprocess") or {}
-    told = f"{located.shown} holds other tensors than its spec asks for"
-    return _Contents(
-        spec=spec,
-        tensors=renamed_back(chosen, str, _expected(spec), told),
-        scheme="convnext",
-        weights=kind,
-        labels=None if labels is None else tuple(labels),
-        mean=tuple(shown_as.get("mean", IMAGENET_MEAN)),
-        std=tuple(shown_as.get("std", IMAGENET_STD)),
-        metadata=metadata,
+    return own_contents(
+        located,
+        choice,
+        "convnext",
+        what="detector",
+        heads=tuple(TITLES),
+        make_spec=DetectorSpec.from_dict,
+        shapes=_expected,
     )
 
 
@@ -201,26 +150,13 @@ def _foreign(checkpoint: Mapping[str, Any], choice: WeightsChoice, shown: str) -
     tensors = modernised(found.tensors)
     scheme, spec = recognise_detector(shapes_of(tensors), shown)
     told = f"{shown} looks like a {described(spec)} with {scheme} names but is another model"
-    return _Contents(
+    return DenseContents(
         spec=spec,
         tensors=renamed_back(tensors, lambda name: rename(name, scheme, spec), _expected(spec), told),
         scheme=scheme,
         weights=found.weights,
-        labels=_openmmlab_labels(checkpoint, spec.num_classes),
+        labels=openmmlab_labels(checkpoint, spec.num_classes),
     )
-
-
-def _openmmlab_labels(checkpoint: Mapping[str, Any], num_classes: int) -> tuple[str, ...] | None:
-    """Return the class names that OpenMMLab puts beside the weights: meta.CLASSES, later meta.dataset_meta.CLASSES."""
-    meta = checkpoint.get("meta")
-    if not isinstance(meta, Mapping):
-        return None
-    later = meta.get("dataset_meta")
-    later = later if isinstance(later, Mapping) else {}
-    classes = meta.get("CLASSES") or later.get("classes") or later.get("CLASSES")
-    if not isinstance(classes, list | tuple) or len(classes) != num_classes:
-        return None
-    return tuple(map(str, classes))
 
 
 def _expected(spec: DetectorSpec) -> dict[str, tuple[int, ...]]:

@@ -1,24 +1,61 @@
 """What detection and segmentation ask of a network and of its head: which can serve, and what may be changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
+from convnext.data.dense.splits import DenseSource
 from convnext.data.loader import Share
+from convnext.dense_summary import summarise_dense
 from convnext.detection.spec import DetectorSpec
 from convnext.errors import UserError, nearest
+from convnext.kinds.kind import Note
 from convnext.models import any_spec, require_fits
 from convnext.peer_spec import PeerSpec
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
 from convnext.segmentation.spec import SegmenterSpec
 from convnext.spec import NetSpec
+from convnext.tasks.detect import DetectTask
+from convnext.tasks.segment import SegmentTask
+from convnext.train.checkpoint import Progress
+from convnext.train.engine import Engine
 
 SpecT = TypeVar("SpecT", DetectorSpec, SegmenterSpec)
 # What of a spec is decided elsewhere: by --model, --head and the data.
 _NOT_OF_THE_HEAD = ("backbone", "head", "num_classes")
+
+
+class DenseKind:
+    """What detection and segmentation do alike."""
+
+    def preprocess(
+        self, recipe: Recipe, source: DenseSource, network: nn.Module, given: Preprocess | None
+    ) -> Preprocess:
+        """Return the normalisation of the weights that are trained on, else ImageNet's."""
+        rule = Preprocess.for_size(recipe.data.size)
+        return rule if given is None else replace(rule, mean=given.mean, std=given.std)
+
+    def notes(self, task: DetectTask | SegmentTask) -> Sequence[str]:
+        """Return nothing: whatever is varied keeps the labels true."""
+        return ()
+
+    def summarise(
+        self,
+        folder: Path,
+        task: DetectTask | SegmentTask,
+        engine: Engine[Any, Any],
+        *,
+        config: Mapping[str, Any],
+        progress: Progress,
+        code: str | None,
+        warn: Note,
+    ) -> dict[str, Any]:
+        """Score the best weights, and show the best and the worst pictures."""
+        return summarise_dense(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
 
 
 def backbone_of(model: object, task: str) -> NetSpec:
@@ -42,10 +79,10 @@ def with_head_settings(spec: SpecT, settings: Mapping[str, Any]) -> SpecT:
     return replace(spec, **settings)
 
 
-def dense_preprocess(recipe: Recipe, given: Preprocess | None) -> Preprocess:
-    """Return the normalisation of a run: that of the weights that are trained on, else ImageNet's."""
-    rule = Preprocess.for_size(recipe.data.size)
-    return rule if given is None else replace(rule, mean=given.mean, std=given.std)
+def refuse_head_settings(settings: Mapping[str, Any]) -> None:
+    """Raise UserError for settings of a head whose weights are given."""
+    for name in settings:
+        raise UserError(f"head.{name} cannot be set of given weights, which decide the head")
 
 
 def require_possible(recipe: Recipe, spec: NetSpec, metric: object) -> None:

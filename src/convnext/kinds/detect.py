@@ -1,7 +1,6 @@
 """Detection as a kind of run."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
@@ -10,11 +9,17 @@ from torch import nn
 from convnext.data.dense.sources import open_detection
 from convnext.data.dense.splits import DenseSource
 from convnext.data.loader import Share
-from convnext.dense_summary import summarise_detection
 from convnext.detection.detector import Detector, build_detector
 from convnext.detection.spec import DetectorSpec, HeadName, detector_spec
 from convnext.errors import UserError, nearest
-from convnext.kinds.dense import backbone_of, dense_preprocess, require_possible, synchronise_norms, with_head_settings
+from convnext.kinds.dense import (
+    DenseKind,
+    backbone_of,
+    refuse_head_settings,
+    require_possible,
+    synchronise_norms,
+    with_head_settings,
+)
 from convnext.kinds.kind import Note
 from convnext.network import Network
 from convnext.plan import RunConfig, RunPlan
@@ -22,8 +27,6 @@ from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe
 from convnext.tasks.detect import DetectTask
 from convnext.train.chance import private_randomness
-from convnext.train.checkpoint import Progress
-from convnext.train.engine import Engine
 
 USUAL_HEAD: HeadName = "mask-rcnn"
 # Recipes that are made for another one.
@@ -33,7 +36,7 @@ RECIPE_HEADS: Mapping[str, HeadName] = {
 }
 
 
-class DetectKind:
+class DetectKind(DenseKind):
     """Pictures with boxes and perhaps masks of objects."""
 
     best_text = "box AP {:.2f}%"
@@ -70,12 +73,6 @@ class DetectKind:
         with private_randomness(torch.device("cpu")):
             return build_detector(DetectorSpec.from_dict(spec), drop_path=recipe.regularise.drop_path)
 
-    def preprocess(
-        self, recipe: Recipe, source: DenseSource, network: nn.Module, given: Preprocess | None
-    ) -> Preprocess:
-        """Return the normalisation of the weights that are trained on, else ImageNet's."""
-        return dense_preprocess(recipe, given)
-
     def task(
         self,
         source: DenseSource,
@@ -104,24 +101,6 @@ class DetectKind:
         synchronise_norms(network, share, on_gpu=pin)
         return task
 
-    def notes(self, task: DetectTask) -> Sequence[str]:
-        """Return nothing: whatever is varied keeps the labels true."""
-        return ()
-
-    def summarise(
-        self,
-        folder: Path,
-        task: DetectTask,
-        engine: Engine[Any, Any],
-        *,
-        config: Mapping[str, Any],
-        progress: Progress,
-        code: str | None,
-        warn: Note,
-    ) -> dict[str, Any]:
-        """Score the best weights, and show the best and the worst pictures."""
-        return summarise_detection(folder, task, engine, config=config, progress=progress, code=code, warn=warn)
-
 
 def _head(name: str | None) -> HeadName:
     known: tuple[HeadName, ...] = get_args(HeadName)
@@ -135,8 +114,7 @@ def _continued(plan: RunPlan, drop_path: float, num_classes: int, note: Note) ->
     """Return a copy with the recipe's stochastic depth, so that the caller's is not trained under their hands."""
     detector = plan.model
     assert isinstance(detector, Detector)
-    if plan.head_settings:
-        raise UserError(f"head.{next(iter(plan.head_settings))} cannot be set of given weights, which decide the head")
+    refuse_head_settings(plan.head_settings)
     if plan.head is not None and plan.head != detector.spec.head:
         raise UserError(f"the given weights are of the head {detector.spec.head}, not {plan.head}; leave out --head")
     built = build_detector(detector.spec, drop_path=drop_path)

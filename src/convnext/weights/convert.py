@@ -16,7 +16,8 @@ from convnext.models import model_name
 from convnext.peer_spec import PeerSpec, Spec
 from convnext.roadmap import diff
 from convnext.spec import CONVNEXT_TINY, RESNET50, NetSpec
-from convnext.weights.model import WEIGHTS_SAID, Loaded, read_model, save_model
+from convnext.weights.model import Loaded, read_model, save_model
+from convnext.weights.own import WEIGHTS_SAID
 from convnext.weights.schemes import SCHEMES, scheme_named
 from convnext.weights.sidecar import transformers_config, transformers_processor
 from convnext.weights.statedict import WeightsChoice, WeightsKind, rename_all

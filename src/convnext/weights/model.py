@@ -23,12 +23,11 @@ from convnext.preprocess import Preprocess
 from convnext.spec import NetSpec
 from convnext.weights.heads import plan_head
 from convnext.weights.locate import Located, locate
+from convnext.weights.own import WEIGHTS_SAID, chosen_weights, require_choice
 from convnext.weights.peer_files import NamedPeer, named_peer, read_peer
 from convnext.weights.schemes import SchemeName, recognise
 from convnext.weights.sidecar import default_preprocess, read_labels, read_preprocess
 from convnext.weights.statedict import WeightsChoice, WeightsKind, find_tensors, shapes_of, translate
-
-WEIGHTS_SAID: dict[WeightsKind, str] = {"ema": "EMA weights", "raw": "raw weights", "only": "one set of weights"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +125,7 @@ def read_model(
     local_files_only: bool = False,
 ) -> Loaded:
     """Do what `load` does, with the same arguments and errors, and return all that the file tells."""
-    if weights not in ("auto", "ema", "raw"):
-        raise UserError(f"weights must be auto, ema or raw, got {weights!r}")
+    require_choice(weights)
     peer = named_peer(source) if isinstance(source, str) else None
     if peer is None:
         located = locate(source, cache_dir=cache_dir, local_files_only=local_files_only)
@@ -218,22 +216,14 @@ def _own(located: Located, choice: WeightsChoice) -> _Contents:
     for name in ("spec", "preprocess"):
         if not isinstance(metadata.get(name), dict):
             raise UserError(f"{located.shown} carries no {name}, so it is no model; name a file that save_model wrote")
-    kinds: dict[str, dict[str, Tensor]] = {
-        kind: {name[4:]: tensor for name, tensor in tensors.items() if name.startswith(f"{kind}.")}
-        for kind in ("raw", "ema")
-    }
-    wanted = metadata.get("weights") if choice == "auto" else choice
-    kind: WeightsKind = "ema" if wanted == "ema" or (wanted != "raw" and kinds["ema"]) else "raw"
-    if not kinds[kind]:
-        other = "raw" if kind == "ema" else "ema"
-        raise UserError(f"{located.shown} has no {kind} weights; take weights={other}, or another file")
+    kind, chosen = chosen_weights(tensors, metadata, choice, located.shown)
     spec, labels = spec_from_dict(metadata["spec"]), metadata.get("labels")
     expected = shapes_of(build_empty(spec).state_dict())
-    if shapes_of(kinds[kind]) != expected:
+    if shapes_of(chosen) != expected:
         raise UserError(f"{located.shown} holds other tensors than its spec asks for; it was not written by save_model")
     return _Contents(
         spec=spec,
-        tensors=kinds[kind],
+        tensors=chosen,
         has_head=True,
         preprocess=Preprocess.from_dict(metadata["preprocess"]),
         labels=None if labels is None else tuple(labels),
