@@ -4,7 +4,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convnext.errors import UserError
-from convnext.segmentation.multi_scale import PAPER_RATIOS, multi_scale_probabilities, probabilities, scaled_size
+from convnext.segmentation.multi_scale import (
+    PAPER_RATIOS,
+    multi_scale_probabilities,
+    pixel_classes,
+    probabilities,
+    scaled_size,
+)
 from convnext.segmentation.sliding import Window
 from tests.segmentation.made import random_segmenter
 
@@ -54,6 +60,37 @@ def test_logits_not_probabilities_are_resized_to_the_size_asked_for() -> None:
         result = probabilities(model, images, size=(13, 17))
         enlarged = F.interpolate(model(images), size=(13, 17), mode="bilinear", align_corners=False)
     torch.testing.assert_close(result, enlarged.softmax(1))
+
+
+@pytest.mark.parametrize("most_values", [1, 13 * 17 * 2 * 2, 2**26])
+@pytest.mark.parametrize("window", [None, Window(side=4, stride=3)])
+def test_classes_are_the_likeliest_and_few_values_are_there_at_once(
+    most_values: int, window: Window | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    model, images = nn.Conv2d(3, 7, (1, 3), padding=(0, 1)), torch.randn(2, 3, 6, 9)
+    with torch.no_grad():
+        expected = probabilities(model, images, size=(13, 17), window=window).argmax(dim=1)
+    made: list[int] = []
+    whole = F.interpolate
+
+    def noting(values: Tensor, **how: object) -> Tensor:
+        result = whole(values, **how)  # type: ignore[arg-type]
+        made.append(result.numel())
+        return result
+
+    monkeypatch.setattr(F, "interpolate", noting)
+    with torch.no_grad():
+        found = pixel_classes(model, images, size=(13, 17), window=window, most_values=most_values)
+    assert found.dtype == torch.int64 and torch.equal(found, expected) and len(found.unique()) == 7
+    assert sum(made) == 2 * 7 * 13 * 17 and max(made) <= max(most_values, 2 * 13 * 17)
+
+
+def test_of_classes_that_are_alike_the_first_is_taken() -> None:
+    alike = torch.tensor([1.0, 2.0, 2.0, 0.0, 2.0])[:, None, None].expand(5, 3, 4)
+    for most_values in (1, 24, 1000):
+        found = pixel_classes(lambda _: alike[None], torch.zeros(1, 3, 3, 4), size=(3, 4), most_values=most_values)
+        assert (found == 1).all()
 
 
 def test_windows_are_used_where_given() -> None:

@@ -109,9 +109,11 @@ def test_windows_are_used_in_scoring() -> None:
     assert not torch.equal(*found)
 
 
-def test_another_number_of_classes_gets_fresh_classifiers() -> None:
-    model = segmenter(3)
-    assert task_of().build(model) is model and model.spec.num_classes == 7
+def test_the_segmenter_itself_is_trained_and_has_the_classes_of_the_data() -> None:
+    model = segmenter(7)
+    assert task_of().build(model) is model
+    with pytest.raises(UserError, match="the segmenter tells 3 classes, the data has 7"):
+        task_of().build(segmenter(3))
     with pytest.raises(UserError, match="segmentation trains a segmenter, got Identity"):
         task_of().build(torch.nn.Identity())
 

@@ -39,7 +39,7 @@ def test_algorithms_are_tried_out_on_a_gpu_alone_and_the_setting_is_put_back(
     before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", before)
-    for name, tried in (("cuda", True), ("cpu", before)):
-        with chosen_convolutions(torch.device(name)):
+    for name, one_size, tried in (("cuda", True, True), ("cuda", False, before), ("cpu", True, before)):
+        with chosen_convolutions(torch.device(name), one_size=one_size):
             assert torch.backends.cudnn.benchmark is tried
         assert torch.backends.cudnn.benchmark is before

@@ -55,6 +55,34 @@ def probabilities(
     return result.div_(len(views))
 
 
+def pixel_classes(
+    logits: Logits, images: Tensor, *, size: tuple[int, int], window: Window | None = None, most_values: int = 2**26
+) -> Tensor:
+    """Return the likeliest class, int64 (N, height, width), of each pixel; arguments as in `probabilities`.
+
+    most_values   how many logits of that size are there at once: a photograph of 12 megapixels has more than a billion
+                  of the 150 classes of ADE20K
+    """
+    seen = logits(images) if window is None else sliding_logits(logits, images, window)
+    seen = seen.to(torch.promote_types(seen.dtype, torch.float32))
+    step = max(1, most_values // (len(images) * size[0] * size[1]))
+    best: Tensor | None = None
+    for first in range(0, seen.shape[1], step):
+        part = seen[:, first : first + step]
+        if seen.shape[-2:] != size:
+            part = F.interpolate(part, size=size, mode="bilinear", align_corners=False)
+        values, places = part.max(dim=1)
+        if best is None:
+            best, classes = values, places
+        else:
+            # Of two that are alike the first one stays, as argmax has it.
+            higher = values > best
+            best = torch.where(higher, values, best)
+            classes = torch.where(higher, places + first, classes)
+    assert best is not None, "there are no classes"
+    return classes
+
+
 def multi_scale_probabilities(
     logits: Logits,
     images: Tensor,

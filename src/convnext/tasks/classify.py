@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -86,6 +87,7 @@ class ClassifyTask:
     """
 
     target = "top1"
+    one_size: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ class DetectTask:
     """
 
     chance_level: float | None = None
+    one_size: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from convnext.errors import UserError
 from convnext.metrics.mean_iou import MeanIoU
 from convnext.preprocess import Preprocess
 from convnext.recipe import Recipe, Segment
-from convnext.segmentation.multi_scale import PAPER_RATIOS, multi_scale_probabilities, probabilities
+from convnext.segmentation.multi_scale import PAPER_RATIOS, multi_scale_probabilities, pixel_classes
 from convnext.segmentation.segmenter import Segmenter
 from convnext.segmentation.sliding import Window
 from convnext.tasks.normalise import normalise
@@ -48,6 +49,7 @@ class SegmentTask:
 
     target = "miou"
     chance_level: float | None = None
+    one_size: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -69,11 +71,11 @@ class SegmentTask:
         self._share, self._pin, self._multi_scale = share, pin, multi_scale
 
     def build(self, backbone: nn.Module) -> nn.Module:
-        """Return the segmenter itself, its classifiers replaced where it has another number of classes."""
+        """Return the segmenter itself; UserError where it has another number of classes."""
         if not isinstance(backbone, Segmenter):
             raise UserError(f"segmentation trains a segmenter, got {type(backbone).__name__}; see build_segmenter")
         if backbone.spec.num_classes != self.num_classes:
-            backbone.reset_classes(self.num_classes)
+            raise UserError(f"the segmenter tells {backbone.spec.num_classes} classes, the data has {self.num_classes}")
         return backbone
 
     def train_batches(self) -> SegmentTrainLoader:
@@ -194,10 +196,9 @@ def segment_pictures(
     size      of the result; the pictures were resized to `part.base` before, or not at all where `several` scales are
               averaged
     """
-    if several:
-        found = multi_scale_probabilities(model.logits, images, base=part.base, ratios=PAPER_RATIOS, window=window)
-    else:
-        found = probabilities(model.logits, images, size=size, window=window)
+    if not several:
+        return pixel_classes(model.logits, images, size=size, window=window)
+    found = multi_scale_probabilities(model.logits, images, base=part.base, ratios=PAPER_RATIOS, window=window)
     return found.argmax(dim=1)
 
 

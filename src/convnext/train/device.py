@@ -57,10 +57,13 @@ def autocast(device: torch.device, precision: Literal["float32", "bfloat16"]) ->
 
 
 @contextmanager
-def chosen_convolutions(device: torch.device) -> Iterator[None]:
-    """Let cuDNN try its algorithms on a CUDA device and keep the fastest: the pictures of a run do not change size."""
+def chosen_convolutions(device: torch.device, *, one_size: bool) -> Iterator[None]:
+    """Let cuDNN try its algorithms on a CUDA device and keep the fastest, where the pictures of a run have one size.
+
+    Else it would try them anew for each size that comes.
+    """
     before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    torch.backends.cudnn.benchmark = before or (one_size and device.type == "cuda")
     try:
         yield
     finally:

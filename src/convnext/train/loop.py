@@ -102,7 +102,7 @@ class Trainer(Generic[BatchT, ReadyT]):
             try:
                 self._begin()
                 device = self.settings.place.device
-                with private_randomness(device), chosen_convolutions(device):
+                with private_randomness(device), chosen_convolutions(device, one_size=self.task.one_size):
                     while self.progress.epoch < self.epochs:
                         self._epoch()
             except Stopped:

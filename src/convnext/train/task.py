@@ -4,7 +4,7 @@ The loop only fetches, prepares, computes the loss, steps and scores. Another ta
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,10 @@ class Task(Protocol[BatchT, ReadyT]):
     """What a network is trained for.
 
     `target` names the number of `metric().compute()` that chooses the best epoch; higher is better.
+    `one_size` says whether all that goes through the network in training has one height and width.
     """
+
+    one_size: ClassVar[bool]
 
     @property
     def target(self) -> str:

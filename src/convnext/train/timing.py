@@ -54,7 +54,8 @@ def time_steps(engine: Engine[Any, Any], *, steps: int, warm: int = 1, epoch: in
     start_seconds = 0.0
     pictures = 0
     warm = min(warm, engine.steps_per_epoch - 1)
-    with private_randomness(engine.place.device), chosen_convolutions(engine.place.device):
+    device = engine.place.device
+    with private_randomness(device), chosen_convolutions(device, one_size=engine.task.one_size):
         clock = _Clock()
         for number, batches in enumerate(islice(engine.epoch(epoch, 0), warm + steps)):
             done = engine.step(clock.waiting(batches), number)
