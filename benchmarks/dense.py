@@ -1,13 +1,17 @@
 """A small Mask R-CNN that learns 80 pictures of COCO by heart; UperNet on CamVid, ConvNeXt-Atto and the equal ResNet.
 
-python benchmarks/dense.py coco FOLDER --runs RUNS      a folder as COCO has it, with 80 training pictures
-python benchmarks/dense.py camvid DATA --runs RUNS      train/images, train/labels, val/...
+python benchmarks/dense.py coco FOLDER --runs RUNS --backbone RUN   a folder as COCO has it, with 80 training pictures
+python benchmarks/dense.py camvid DATA --runs RUNS                  train/images, train/labels, val/...
+python benchmarks/dense.py draw                                     docs/pictures/camvid.svg, from the record
 
-Each run is one of `convnext train`; a finished one is not trained again, a broken one goes on.
+RUN is one of `convnext train IMAGENETTE --model convnext_atto --epochs 14 --size 96`, whose stages are taken. Each
+run is one of `convnext train` in a process of its own; a finished one is not trained again, a broken one goes on.
 """
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +19,10 @@ from typing import Any
 
 from record import ROOT, heading, write
 
-from convnext.cli.plan import make_plan
 from convnext.dense_evaluate import DenseScoring, evaluate_dense
 from convnext.dense_model import open_dense
 from convnext.folder import SUMMARY
-from convnext.run import is_run, resume_run, train_run
-from convnext.train.progress import LineReporter
+from convnext.run import is_run
 
 LIGHT = ("head.channels=64", "head.hidden=256", "head.sampled_boxes=128")
 # Nothing is varied: the pictures are to be learned by heart.
@@ -46,75 +48,99 @@ class Variant:
     settings: tuple[str, ...]
     epochs: int
     size: int | None = None
+    pretrained: bool = False
 
 
+BACKBONE = "IMAGENETTE_RUN"
+COCO_EPOCHS = 54
 COCO = (
+    Variant(
+        folder="imagenette",
+        name="Mask R-CNN, convnext_atto, stages from Imagenette",
+        model="convnext_atto",
+        settings=("optim.lr=5e-4", *BY_HEART, *LIGHT),
+        epochs=COCO_EPOCHS,
+        pretrained=True,
+    ),
     Variant(
         folder="scratch",
         name="Mask R-CNN, convnext_atto from scratch",
         model="convnext_atto",
         settings=("optim.lr=5e-4", *BY_HEART, *LIGHT),
-        epochs=48,
+        epochs=COCO_EPOCHS,
     ),
 )
+CAMVID_EPOCHS = 24
 CAMVID = (
-    Variant(folder="atto", name="UperNet, convnext_atto", model="convnext_atto", settings=STREETS, epochs=14, size=192),
+    Variant(
+        folder="atto",
+        name="UperNet, convnext_atto",
+        model="convnext_atto",
+        settings=STREETS,
+        epochs=CAMVID_EPOCHS,
+        size=192,
+    ),
     Variant(
         folder="resnet",
         name="UperNet, ResNet of equal cost",
         model="resnet50",
         # The same depths; the width that costs nearest to Atto's multiply-adds.
         settings=("model.depths=2,2,6,2", "model.width=26", *STREETS),
-        epochs=14,
+        epochs=CAMVID_EPOCHS,
         size=192,
     ),
 )
 
 
-def command(variant: Variant, task: str) -> str:
-    """Return what a user types for a run."""
-    size = "" if variant.size is None else f" --size {variant.size}"
-    flags = "".join(f" --set {one}" for one in variant.settings)
-    return f"convnext train DATA --task {task} --model {variant.model} --epochs {variant.epochs}{size}{flags}"
+def words(variant: Variant, task: str) -> list[str]:
+    """Return what a user types for a run after `convnext train DATA`."""
+    size = [] if variant.size is None else ["--size", str(variant.size)]
+    start = ["--weights", BACKBONE] if variant.pretrained else []
+    flags = [word for one in variant.settings for word in ("--set", one)]
+    return ["--task", task, "--model", variant.model, *start, "--epochs", str(variant.epochs), *size, *flags]
 
 
-def carry_out(variant: Variant, task: str, data: str, folder: Path) -> dict[str, Any]:
-    """Train, go on, or read what is done, and return the summary."""
-    reporter = LineReporter(sys.stdout)
-    if (folder / SUMMARY).exists():
-        summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return summary
-    if is_run(folder):
-        result = resume_run(folder, reporter=reporter)
-    else:
-        plan = make_plan(
-            data,
-            model=variant.model,
-            recipe=None,
-            weights=None,
-            epochs=variant.epochs,
-            size=variant.size,
-            settings=variant.settings,
-            seed=0,
-            device="cpu",
-            task=task,
-        )
-        result = train_run(plan, out=folder, reporter=reporter)
-    if result.summary is None:
-        sys.exit(result.message)
-    return dict(result.summary)
+def carry_out(variant: Variant, task: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """Train, go on, or read what is done; return the summary with the most memory that the process held, in MB."""
+    folder: Path = asked.runs / variant.folder
+    peak = asked.runs / f"{variant.folder}.memory.json"
+    if not (folder / SUMMARY).exists():
+        typed = [asked.data, *words(variant, task), "--device", "cpu", "--out", str(folder)]
+        typed = ["--resume", str(folder)] if is_run(folder) else typed
+        typed = [str(asked.backbone) if word == BACKBONE else word for word in typed]
+        process = subprocess.Popen([sys.executable, "-m", "convnext", "train", *typed])
+        _, status, used = os.wait4(process.pid, 0)
+        if status:
+            sys.exit(f"training {variant.name} ended with {os.waitstatus_to_exitcode(status)}")
+        peak.write_text(json.dumps({"peak_memory_mb": round(used.ru_maxrss / 1024)}), encoding="utf-8")
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    return summary | json.loads(peak.read_text(encoding="utf-8"))
+
+
+def backbone_facts(run: Path) -> dict[str, Any]:
+    """Return how the stages that a run begins with were trained."""
+    summary = json.loads((run / SUMMARY).read_text(encoding="utf-8"))
+    size = summary["size"]
+    return {
+        "command": f"convnext train IMAGENETTE --model {summary['model']} --epochs {summary['epochs']} --size {size}",
+        "top1": summary["best"]["top1"],
+        "seconds": summary["seconds"],
+    }
 
 
 def row_of(variant: Variant, task: str, summary: dict[str, Any]) -> dict[str, Any]:
-    kept = ("params", "gmacs", "epochs", "steps", "seconds", "images_per_second", "seed", "commit")
-    return {"name": variant.name, "command": command(variant, task), **{name: summary[name] for name in kept}}
+    kept = ("params", "gmacs", "epochs", "steps", "seconds", "images_per_second", "peak_memory_mb", "seed", "commit")
+    typed = " ".join(["convnext train DATA", *words(variant, task)])
+    return {"name": variant.name, "command": typed, **{name: summary[name] for name in kept}}
 
 
 def coco(asked: argparse.Namespace) -> None:
     runs = []
     for variant in COCO:
         folder = asked.runs / variant.folder
-        row = row_of(variant, "detect", carry_out(variant, "detect", asked.data, folder))
+        row = row_of(variant, "detect", carry_out(variant, "detect", asked))
+        if variant.pretrained:
+            row["backbone"] = backbone_facts(asked.backbone)
         # The last epoch's weights: the best ones were chosen on pictures that were not learned.
         model = open_dense(str(folder / "last.safetensors"), "detect", weights="raw")
         done = evaluate_dense(model, asked.data, part="train", how=DenseScoring(workers=0, device="cpu"), note=print)
@@ -126,7 +152,7 @@ def coco(asked: argparse.Namespace) -> None:
 def camvid(asked: argparse.Namespace) -> None:
     runs = []
     for variant in CAMVID:
-        summary = carry_out(variant, "segment", asked.data, asked.runs / variant.folder)
+        summary = carry_out(variant, "segment", asked)
         row = row_of(variant, "segment", summary)
         log = (asked.runs / variant.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
         curve = [one["raw"]["miou"] for one in map(json.loads, log) if one["kind"] == "epoch"]
@@ -143,14 +169,44 @@ def keep(name: str, asked: argparse.Namespace, runs: list[dict[str, Any]], data:
     print(f"wrote results/dense/{name}")
 
 
+def draw(asked: argparse.Namespace) -> None:
+    """Draw mIoU over the epochs of each run on CamVid."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    record = json.loads((ROOT / "results" / "dense" / "camvid.json").read_text(encoding="utf-8"))
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for run, colour in zip(record["runs"], ("#0072B2", "#D55E00"), strict=True):
+        curve = run["miou_by_epoch"]
+        label = f"{run['name']} ({run['params'] / 1e6:.1f}M parameters, {run['gmacs']:.2f} GMACs)"
+        axes.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=1.8, label=label)
+        axes.annotate(f"{curve[-1]:.1f}", (len(curve), curve[-1]), (5, 0), textcoords="offset points", va="center")
+    axes.set(xlabel="epoch", ylabel="mIoU on the 101 held-out pictures, %", ylim=(0, None))
+    axes.grid(color="#E5E5E5")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    path = ROOT / "docs" / "pictures" / "camvid.svg"
+    # The same record gives the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "camvid", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["coco", "camvid"])
-    parser.add_argument("data")
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("what", choices=["coco", "camvid", "draw"])
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--backbone", type=Path, help="a run of Imagenette, for coco")
     parser.add_argument("--note", default="One seed.", help="what else a reader must know")
     asked = parser.parse_args()
-    {"coco": coco, "camvid": camvid}[asked.what](asked)
+    if asked.what != "draw" and (asked.data is None or asked.runs is None):
+        parser.error("DATA and --runs are needed")
+    if asked.what == "coco" and asked.backbone is None:
+        parser.error("coco needs --backbone")
+    {"coco": coco, "camvid": camvid, "draw": draw}[asked.what](asked)
 
 
 if __name__ == "__main__":
