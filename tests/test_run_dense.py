@@ -25,7 +25,7 @@ from convnext.kinds.kind import kind_of
 from convnext.metrics.mean_iou import MeanIoU
 from convnext.models import create_model, model_spec
 from convnext.run import resume_run, train_run
-from convnext.seeds import train_seeds
+from convnext.seeds import SeedsResult, resume, train_seeds
 from convnext.segmentation.segmenter import build_segmenter
 from convnext.segmentation.spec import SegmenterSpec, segmenter_spec
 from convnext.train.checkpoint import read_checkpoint
@@ -235,11 +235,37 @@ def test_the_callers_loop_is_not_in_inference_mode(runs: dict[str, Path], tmp_pa
             assert not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_several_seeds_stop_and_go_on(task: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "seeds"
+    # Whole given weights in one case, a network of no name in the other.
+    given = {"model": open_dense(str(runs[task]), task).network, "head_settings": {}} if task == "segment" else {}  # type: ignore[arg-type]
+    plan = dense_plan(task, name="little", **given)
+
+    class Second(Watcher):
+        """Stops in the second run only."""
+
+        runs = 0
+
+        def start(self, run: Any) -> None:
+            self.runs += 1
+            self.signal_after = 1 if self.runs == 2 else None
+
+    first = train_seeds(plan, [1, 4], out=folder, reporter=Second())
+    assert not first.finished and [result.finished for result in first.runs] == [True, False]
+    second = resume(folder)
+    assert isinstance(second, SeedsResult) and second.finished
+    require_equal_runs(train_run(replace(plan, seed=4), out=tmp_path / "four").folder, folder / "seed-4")
+    summary = json.loads((folder / "seeds.json").read_text(encoding="utf-8"))
+    scored = [json.loads((folder / f"seed-{n}" / "summary.json").read_text(encoding="utf-8")) for n in (1, 4)]
+    assert [row["best"] for row in summary["runs"]] == [one["best"][TARGETS[task]] for one in scored]
+    assert {one["model"] for one in scored} == {"little"}
+    assert f"best {'box AP' if task == 'detect' else 'mIoU'} of 2 seeds" in second.message
+
+
 def test_what_is_for_classification_says_so() -> None:
     with pytest.raises(UserError, match="the doctor examines classification only"):
         examine(dense_plan("detect"))
-    with pytest.raises(UserError, match="several seeds are for classification"):
-        train_seeds(dense_plan("segment"), [0, 1])
 
 
 def test_a_recipe_of_another_task_is_refused(tmp_path: Path) -> None:

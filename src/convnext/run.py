@@ -223,7 +223,7 @@ def _sum_up(folder: Path, run: Prepared, trainer: Trainer[Any, Any], reporter: R
     if world.first:
         write_json(folder / SUMMARY, summary)
     best = summary["best"]
-    reached = run.kind.best_text.format(best[run.task.target])
+    reached = f"{run.kind.target_text} {best[run.task.target]:.2f}%"
     message = f"best epoch {best['epoch']}: {reached} ({best['weights']} weights), in {folder}"
     reporter.note(message)
     (interrupted,) = world.agree(trainer.interrupted)

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from convnext.classifier import Classifier
+from torch import nn
+
 from convnext.errors import UserError
 from convnext.files import read_tensors, write_json, write_tensors
 from convnext.folder import forget, new_folder, remove_partial
+from convnext.kinds.kind import kind_of
 from convnext.models import build
 from convnext.peer_spec import Spec, spec_from_dict
 from convnext.plan import RunConfig, RunPlan
@@ -51,12 +53,11 @@ def train_seeds(
     if not seeds or len(set(seeds)) != len(seeds):
         raise UserError(f"seeds must be different numbers, at least one, got {list(seeds)}")
     model = plan.model
-    if plan.task != "classify" or not isinstance(model, str | Spec | Classifier):
-        raise UserError(f"several seeds are for classification, not {plan.task}; start a run with each --seed")
-    spec = model.spec if isinstance(model, Classifier) else model
+    spec: Any = model.spec if isinstance(model, nn.Module) else model
     asked = {
         "config": asdict(RunConfig.of(plan)),
         "model": spec if isinstance(spec, str) else spec.to_dict(),
+        "head_settings": dict(plan.head_settings),
         "recipe": plan.recipe.to_dict(),
         "seeds": list(seeds),
         "preprocess": None if plan.preprocess is None else plan.preprocess.to_dict(),
@@ -64,8 +65,8 @@ def train_seeds(
     with world.together():
         folder = new_folder(out, plan.title) if world.first else Path()
         if world.first:
-            if isinstance(model, Classifier):
-                write_tensors(folder / START, model.state_dict(), {"spec": model.spec.to_dict()})
+            if isinstance(model, nn.Module):
+                write_tensors(folder / START, model.state_dict(), {"spec": asked["model"]})
             write_json(folder / SEEDS, {"asked": asked, "runs": []})
     return _carry_on(world.of_first(folder), asked, reporter, world)
 
@@ -114,22 +115,27 @@ def _carry_on(
         if not result.finished or (result.interrupted and seed != asked["seeds"][-1]):
             message = f"stopped at seed {seed}; go on with: convnext train --resume {shlex.quote(str(folder))}"
             return SeedsResult(folder=folder, finished=False, runs=tuple(results), summary=None, message=message)
-    summary = gather([result.summary for result in results if result.summary is not None])
+    kind = kind_of(RunConfig.from_dict(asked["config"]).task)
+    summary = gather([result.summary for result in results if result.summary is not None], kind.target)
     if world.first:
         write_json(folder / SEEDS, {"asked": asked, **summary})
     best = summary["best"]
-    message = f"best top-1 of {len(results)} seeds: {spread_text(best)}, in {folder}"
+    message = f"best {kind.target_text} of {len(results)} seeds: {spread_text(best)}, in {folder}"
     voice.note(message)
     return SeedsResult(folder=folder, finished=True, runs=tuple(results), summary=summary, message=message)
 
 
 def _plan(folder: Path, asked: Mapping[str, Any], seed: int) -> RunPlan:
     config = RunConfig.from_dict(asked["config"])
-    given = asked["preprocess"]
+    given, recipe = asked["preprocess"], Recipe.from_dict(asked["recipe"])
     return RunPlan(
         data=config.data,
-        model=_model(folder, asked["model"]),
-        recipe=Recipe.from_dict(asked["recipe"]),
+        model=_model(folder, asked["model"], config, recipe),
+        recipe=recipe,
+        task=config.task,
+        head=config.head,
+        head_settings=asked.get("head_settings", {}),
+        name=config.model,
         seed=seed,
         split_seed=config.split_seed,
         root=None if config.root is None else Path(config.root),
@@ -140,19 +146,20 @@ def _plan(folder: Path, asked: Mapping[str, Any], seed: int) -> RunPlan:
     )
 
 
-def _model(folder: Path, asked: str | Mapping[str, Any]) -> str | Spec | Classifier:
+def _model(folder: Path, asked: str | Mapping[str, Any], config: RunConfig, recipe: Recipe) -> str | Spec | nn.Module:
     if isinstance(asked, str):
         return asked
-    spec = spec_from_dict(asked)
     if not (folder / START).exists():
-        return spec
-    network = build(spec)
-    network.load_state_dict(read_tensors(folder / START)[0])
-    return network
+        return spec_from_dict(asked)
+    # A detector or segmenter is given with its weights only, and its spec names what stands below its head.
+    whole = "backbone" in asked
+    model = kind_of(config.task).rebuild(asked, recipe) if whole else build(spec_from_dict(asked))
+    model.load_state_dict(read_tensors(folder / START)[0])
+    return model
 
 
-def gather(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return mean and sample standard deviation of top-1 over runs, and a row for each.
+def gather(summaries: Sequence[Mapping[str, Any]], target: str = "top1") -> dict[str, Any]:
+    """Return mean and sample standard deviation of a score over runs, and a row for each.
 
     "best" is each run's best epoch, chosen on the held-out pictures themselves; "last" is the last epoch of the same
     weights, which nothing has chosen. The deviation of a single run is None.
@@ -164,8 +171,8 @@ def gather(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             {
                 "seed": summary["seed"],
                 "weights": weights,
-                "best": summary["best"]["top1"],
-                "last": summary["last"][weights]["top1"],
+                "best": summary["best"][target],
+                "last": summary["last"][weights][target],
                 "seconds": summary["seconds"],
                 "images_per_second": summary["images_per_second"],
             }

@@ -146,18 +146,18 @@ def _show_result(result: "RunResult | SeedsResult", json: bool) -> None:
     if json:
         print_json({"folder": str(result.folder), **result.summary})
         return
-    target = (
-        next(name for name in TARGETS if name in result.summary["best"]) if isinstance(result, RunResult) else "top1"
-    )
+    runs = (result,) if isinstance(result, RunResult) else result.runs
+    target = next(name for name in TARGETS if name in (runs[0].summary or {})["best"])
     print_table(
         ["seed", f"best {TARGETS[target]}", "of epoch", "weights", f"last {TARGETS[target]}", "images/s", "run"],
-        [_row(run, target) for run in ((result,) if isinstance(result, RunResult) else result.runs)],
+        [_row(run, target) for run in runs],
         left=["run"],
     )
     if not isinstance(result, RunResult):
         spreads = (result.summary[name] for name in ("best", "last"))
         best, last = (spread_text(spread) for spread in spreads)
-        print(f"\ntop-1 of {len(result.runs)} seeds, mean ± sample std: best epoch {best}, last epoch {last}")
+        name = TARGETS[target].removesuffix(" %")
+        print(f"\n{name} of {len(runs)} seeds, mean ± sample std: best epoch {best}, last epoch {last}")
 
 
 def _left_alone(result: "RunResult | SeedsResult") -> bool:

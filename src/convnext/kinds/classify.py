@@ -28,7 +28,7 @@ from convnext.train.engine import Engine
 class ClassifyKind:
     """Pictures with one label each."""
 
-    best_text = "top-1 {:.2f}%"
+    target, target_text = "top1", "top-1"
 
     def open(self, config: RunConfig, recipe: Recipe, note: Note) -> Source:
         """Open class folders, a list, shards, a table or a set known by name."""

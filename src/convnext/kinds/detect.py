@@ -39,7 +39,7 @@ RECIPE_HEADS: Mapping[str, HeadName] = {
 class DetectKind(DenseKind):
     """Pictures with boxes and perhaps masks of objects."""
 
-    best_text = "box AP {:.2f}%"
+    target, target_text = "box_ap", "box AP"
 
     def open(self, config: RunConfig, recipe: Recipe, note: Note) -> DenseSource:
         """Open a COCO or VOC data set."""

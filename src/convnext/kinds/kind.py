@@ -51,8 +51,9 @@ class Data(Protocol):
 class Kind(Protocol):
     """What a run asks of its kind of task."""
 
-    # What the best epoch is chosen by, in words and with its unit: "top-1 {:.2f}%".
-    best_text: str
+    # What the best epoch is chosen by, in percent: its name in a score, and in words.
+    target: str
+    target_text: str
 
     def open(self, config: RunConfig, recipe: Recipe, note: Note) -> Data:
         """Open the data that a run names."""

@@ -35,7 +35,7 @@ HEADS = ("upernet",)
 class SegmentKind(DenseKind):
     """Pictures with a class for each pixel."""
 
-    best_text = "mIoU {:.2f}%"
+    target, target_text = "miou", "mIoU"
 
     def open(self, config: RunConfig, recipe: Recipe, note: Note) -> DenseSource:
         """Open folders of pictures and label maps."""
