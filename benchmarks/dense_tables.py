@@ -75,9 +75,14 @@ def detection_cost_table() -> str:
             counted,
             str(row.gmacs),
         ]
-        rows.append([*cells, f"{100 * (total.gmacs / row.gmacs - 1):+.1f}%", f"{row.box_ap:.1f}", f"{row.mask_ap:.1f}"])
+        rows.append([*cells, _difference(total.gmacs, row.gmacs), f"{row.box_ap:.1f}", f"{row.mask_ap:.1f}"])
     columns = ["model", "head", "pre-trained on", "M params", "GMACs", "printed", "difference", "box AP, paper"]
     return markdown([*columns, "mask AP, paper"], rows)
+
+
+def _difference(counted: float, printed: float) -> str:
+    percent = round(100 * (counted / printed - 1), 1)
+    return f"{percent:+.1f}%" if percent else "0.0%"
 
 
 def segmentation_cost_table() -> str:

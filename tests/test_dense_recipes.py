@@ -68,6 +68,7 @@ COCO = {
     "detect.longest": 1333,
     "detect.crop_chance": 0.5,
     "detect.crop_shorts": (400, 600),
+    "detect.crop_step": 100,
     "detect.crop_sides": (384, 600),
 }
 ADE20K = {
@@ -288,11 +289,14 @@ def test_bad_values_are_refused(build: Any, words: str) -> None:
 def test_size_changes_all_sizes_of_detection_in_proportion() -> None:
     half = with_size(RECIPES["coco-mask-rcnn"], 400)
     assert half.data.size == 400 and half.detect == Detect(
-        short_sides=(240, 400), short_step=16, longest=666, crop_shorts=(200, 304), crop_sides=(192, 304)
+        short_sides=(240, 400), short_step=16, longest=666, crop_shorts=(200, 304), crop_step=48, crop_sides=(192, 304)
     )
     assert set(diff(RECIPES["coco-mask-rcnn"], half)) == {
         "data.size",
-        *(f"detect.{leaf}" for leaf in ("short_sides", "short_step", "longest", "crop_shorts", "crop_sides")),
+        *(
+            f"detect.{leaf}"
+            for leaf in ("short_sides", "short_step", "longest", "crop_shorts", "crop_step", "crop_sides")
+        ),
     }
 
 

@@ -25,7 +25,7 @@ _COCO: Settings = {
     **sourced("section 4: multi-scale; by the official config", detect__short_sides=(480, 800), detect__short_step=32),
     **sourced(_CONFIG, detect__longest=1333),
     **sourced(f"{_CONFIG}: one of two policies, as in DETR", detect__crop_chance=0.5),
-    **sourced(f"{_CONFIG}: 400, 500 or 600", detect__crop_shorts=(400, 600)),
+    **sourced(f"{_CONFIG}: 400, 500 or 600", detect__crop_shorts=(400, 600), detect__crop_step=100),
     **sourced(f"{_CONFIG}: absolute_range", detect__crop_sides=(384, 600)),
 }
 _MASK_RATE = sourced(f"{_CONFIG}: absolute at this batch", optim__lr=1e-4)

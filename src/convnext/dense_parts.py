@@ -34,7 +34,7 @@ class Detect(Part):
     short_sides  lowest and highest short side of training, drawn in steps of `short_step`
     longest      most pixels of the long side; where they do not do, the short side is shorter
     crop_chance  share of pictures that are resized to a side of `crop_shorts` and cut before they are resized as above
-    crop_shorts  lowest and highest short side before the cut, drawn in steps of 100
+    crop_shorts  lowest and highest short side before the cut, drawn in steps of `crop_step`
     crop_sides   lowest and highest side of the window that is cut, height and width drawn apart
     """
 
@@ -43,6 +43,7 @@ class Detect(Part):
     longest: int = setting(1333, "a whole number of at least 16", at_least(16))
     crop_chance: float = setting(0.5, "a chance from 0 to 1", is_fraction)
     crop_shorts: tuple[int, int] = setting((400, 600), "two rising whole numbers of at least 16", _rises_from(16))
+    crop_step: int = setting(100, "a whole number of at least 1", at_least(1))
     crop_sides: tuple[int, int] = setting((384, 600), "two rising whole numbers of at least 8", _rises_from(8))
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Detect(Part):
             short_step=max(8, _multiple(stretch * self.short_step, 8)),
             longest=max(shorts[1], round(stretch * self.longest)),
             crop_shorts=_stretched(self.crop_shorts, stretch),
+            crop_step=max(8, _multiple(stretch * self.crop_step, 8)),
             crop_sides=_stretched(self.crop_sides, stretch),
         )
 

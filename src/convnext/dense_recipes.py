@@ -37,7 +37,7 @@ def unused(cut: str) -> Settings:
         **sourced("not used: whole pictures are scored", evaluate__crop=None),
         **sourced("there is no average", evaluate__weights="auto"),
         **sourced("ours: speed only", engine__compile=False),
-        **sourced("ours: the same arithmetic; fsdp where the memory is short", engine__parallel="ddp"),
+        **sourced("ours: the same arithmetic; fsdp is for classification", engine__parallel="ddp"),
         **sourced("ours: how often a run is saved", engine__save_minutes=10.0),
         **sourced("ours: how often the log is written", engine__log_every=10),
     }
@@ -116,7 +116,12 @@ _SMALL_DETECT: Settings = {
     **_ours("around the size in scoring, as 480 to 800 around 640", detect__short_sides=(256, 384)),
     **_ours("as on COCO", detect__short_step=32, detect__crop_chance=0.5),
     **_ours("twice the size in scoring", detect__longest=640),
-    **_ours("as on COCO, for these sizes", detect__crop_shorts=(240, 340), detect__crop_sides=(192, 320)),
+    **_ours(
+        "as on COCO, for these sizes",
+        detect__crop_shorts=(240, 340),
+        detect__crop_step=50,
+        detect__crop_sides=(192, 320),
+    ),
     **_ours("some thousand steps of a few hundred pictures; from scratch --epochs 200", schedule__epochs=50),
     **_ours("a twenty-fifth of the epochs", schedule__warmup_epochs=2.0),
     **_ours("needs no epochs to be chosen", schedule__shape="cosine"),
@@ -146,7 +151,7 @@ _SMOKE_DETECT: Settings = {
     **_SMALL_DETECT,
     **_SMOKE,
     **_ours("seconds", detect__short_sides=(48, 64), detect__short_step=16, detect__longest=96),
-    **_ours("seconds", detect__crop_shorts=(64, 64), detect__crop_sides=(32, 48)),
+    **_ours("seconds", detect__crop_shorts=(64, 64), detect__crop_step=8, detect__crop_sides=(32, 48)),
     **_ours(_ON, optim__decay_by="layers", schedule__shape="drops", schedule__drops=(1.0, 1.5)),
     **_ours(_ON, schedule__step_factor=0.1),
 }

@@ -31,8 +31,9 @@ class TaskOption(StrEnum):
 
 DATA_HELP = (
     "A folder of class folders (or with train/ and val/), a zip of one, tar shards, a CSV, TSV or JSONL list, parquet "
-    "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md. With --task: docs/detection.md, "
-    "docs/segmentation.md."
+    "files, hf:OWNER/NAME, digits, or torchvision:NAME[@ROOT]; see docs/data.md. With --task detect: a folder as "
+    "COCO or VOC has it (docs/detection.md); with --task segment: folders of pictures and label maps "
+    "(docs/segmentation.md); with either: scenes:N, N made ones."
 )
 SOURCE_HELP = "A run directory, a checkpoint file or folder, or a hub id hf:OWNER/NAME."
 Model = Annotated[

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convnext.data.dense import vary
 from convnext.data.dense.coco_masks import boxes_of
 from convnext.data.dense.resize import fitted_size, padded_size
 from convnext.data.dense.sample import Sample, cropped, flipped, resized
@@ -195,6 +196,20 @@ def test_the_crop_branch_cuts_half_of_the_time():
     never = replace(SMALL, crop_chance=0.0)
     sizes = [vary_objects(sample, never, np.random.default_rng(draw), flip=0.0).size for draw in range(50)]
     assert all(abs(height / width - ratio) < 0.03 for height, width in sizes)
+
+
+def test_before_the_cut_the_short_side_is_one_of_steps_too(monkeypatch):
+    asked = []
+
+    def noting(size, *, short, longest):
+        asked.append(short)
+        return fitted_size(size, short=short, longest=longest)
+
+    monkeypatch.setattr(vary, "fitted_size", noting)
+    part = replace(SMALL, crop_chance=1.0, crop_step=30, longest=10_000)
+    for draw in range(60):
+        vary_objects(scene_objects(4), part, np.random.default_rng(draw), flip=0.0)
+    assert set(asked[::2]) == {80, 110, 140, 170} and set(asked[1::2]) == set(range(64, 161, 16))
 
 
 def test_windows_are_of_absolute_sides_and_anywhere():

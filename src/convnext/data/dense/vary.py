@@ -12,7 +12,6 @@ from convnext.data.dense.splits import IGNORED, LabelMap
 from convnext.data.pictures import Pixels
 from convnext.dense_parts import Detect, Segment
 
-CROP_SHORT_STEP = 100
 CROP_TRIES = 10
 # Photometric distortion, each with a chance of a half, as in the reference: most steps of 0..255 added, factors, most
 # of a full turn of the hue.
@@ -28,7 +27,7 @@ def vary_objects(sample: Sample, detect: Detect, generator: np.random.Generator,
     flip: chance of a mirror image.
     """
     if generator.random() < detect.crop_chance:
-        short = _drawn(generator, detect.crop_shorts, CROP_SHORT_STEP)
+        short = _drawn(generator, detect.crop_shorts, detect.crop_step)
         sample = resized(sample, fitted_size(sample.size, short=short, longest=detect.longest))
         sample = cropped(sample, random_window(sample.size, detect.crop_sides, generator))
     short = _drawn(generator, detect.short_sides, detect.short_step)
