@@ -139,13 +139,24 @@ def _measured(name: str, measures: tuple[str, ...]) -> str:
             *(f"{run[measure]:.1f}" for measure in measures),
             f"{run['seconds'] / 60:.0f}",
             f"{run['images_per_second']:.1f}",
+            f"{run['peak_memory_mb'] / 1000:.1f}",
         ]
         for run in one["runs"]
     ]
     columns = ["", "M params", "GMACs", "epochs", *(measure.replace("_", " ") for measure in measures)]
     machine, versions = one["machine"], one["versions"]
-    commands = "".join(f"- `{run['command']}`\n" for run in one["runs"])
+    commands = "".join(f"- `{run['command']}`{_backbone(run)}\n" for run in one["runs"])
     where = f"{machine['processor']}, {machine['threads']} threads, torch {versions['torch']}"
-    return markdown([*columns, "minutes", "images/s"], rows) + (
+    return markdown([*columns, "minutes", "images/s", "GB"], rows) + (
         f"\n{one['data']}. {one['note']} {where}; commit {one['commit']}, {one['date']}.\n\n{commands}"
+    )
+
+
+def _backbone(run: dict[str, Any]) -> str:
+    """Return how the stages were trained that a run begins with."""
+    before = run.get("backbone")
+    if before is None:
+        return ""
+    return (
+        f", where that run is `{before['command']}`: top-1 {before['top1']:.1f}%, {before['seconds'] / 60:.0f} minutes"
     )

@@ -18,7 +18,6 @@ from convnext.dense_predict import find_in_pictures
 from convnext.dense_show import best_and_worst
 from convnext.detection.detector import Detector, build_detector
 from convnext.detection.spec import detector_spec
-from convnext.doctor.diagnosis import examine
 from convnext.errors import UserError
 from convnext.kinds.dense import synchronise_norms
 from convnext.kinds.kind import kind_of
@@ -261,11 +260,6 @@ def test_several_seeds_stop_and_go_on(task: str, runs: dict[str, Path], tmp_path
     assert [row["best"] for row in summary["runs"]] == [one["best"][TARGETS[task]] for one in scored]
     assert {one["model"] for one in scored} == {"little"}
     assert f"best {'box AP' if task == 'detect' else 'mIoU'} of 2 seeds" in second.message
-
-
-def test_what_is_for_classification_says_so() -> None:
-    with pytest.raises(UserError, match="the doctor examines classification only"):
-        examine(dense_plan("detect"))
 
 
 def test_a_recipe_of_another_task_is_refused(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def summarise_dense(
             precision=place.precision,
         )
     source = task.source
-    gmacs, size = _cost(model, task.recipe.data.size)
+    gmacs, size = picture_cost(model, task.recipe.data.size)
     return {
         **run_facts(config, task.recipe, place, progress, code),
         "task": config["task"],
@@ -77,7 +77,7 @@ def summarise_dense(
     }
 
 
-def _cost(model: Detector | Segmenter, side: int) -> tuple[float | None, tuple[int, int]]:
+def picture_cost(model: Detector | Segmenter, side: int) -> tuple[float | None, tuple[int, int]]:
     """Return the GMACs of a picture and its height and width, None where they cannot be counted.
 
     Of a detector at a picture of the shape that Table 3 counts, of a segmenter at its crop.

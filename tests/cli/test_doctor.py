@@ -144,7 +144,8 @@ def test_a_mistake_is_refused_as_by_train(folder: Path) -> None:
 def test_the_flags_are_frozen() -> None:
     command = get_command(app).commands["doctor"]  # type: ignore[attr-defined]
     flags = [option.opts[0] for option in command.params if option.opts[0].startswith("--")]
-    assert flags == "--model --recipe --weights --epochs --size --set --processes --out --time --device --json".split()
+    expected = "--task --model --head --recipe --weights --epochs --size --set --processes --out --time --device --json"
+    assert flags == expected.split()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,19 @@ import typer
 
 from convnext.cli.console import millions, note, print_json, print_table
 from convnext.cli.findings import print_findings
-from convnext.cli.options import DATA_HELP, Device, Epochs, Json, Model, RecipeText, Settings, Side, Start
+from convnext.cli.options import (
+    DATA_HELP,
+    Device,
+    Epochs,
+    Head,
+    Json,
+    Model,
+    RecipeText,
+    Settings,
+    Side,
+    Start,
+    TaskText,
+)
 from convnext.duration import duration
 
 if TYPE_CHECKING:
@@ -18,7 +30,9 @@ if TYPE_CHECKING:
 
 def doctor(
     data: Annotated[str, typer.Argument(metavar="DATA", help=DATA_HELP)],
+    task: TaskText = None,
     model: Model = None,
+    head: Head = None,
     recipe: RecipeText = None,
     weights: Start = None,
     epochs: Epochs = None,
@@ -45,6 +59,8 @@ def doctor(
         settings=set_ or [],
         seed=0,
         device=device,
+        task=None if task is None else task.value,
+        head=head,
     )
     diagnosis = examine(plan, processes=processes, timed=timed, folder=out or RUNS, say=note)
     if json:
@@ -67,11 +83,11 @@ def _print(diagnosis: "Diagnosis", data: str) -> None:
         print_table([title, ""], _forecast_rows(plan, diagnosis.forecast), left=[title, ""])
         print()
     print_findings(diagnosis.findings)
-    note(
-        f"Looked at all {facts.looked_at} pictures; convnext data check also finds copies among them."
-        if facts.looked_at_all
-        else f"Looked at {facts.looked_at} pictures; convnext data check reads all."
-    )
+    more = "reads all." if not facts.looked_at_all else "also finds copies among them."
+    if plan.dense:
+        more = f"--task {plan.recipe.task} also looks at every label."
+    looked_at = f"all {facts.looked_at}" if facts.looked_at_all else f"{facts.looked_at}"
+    note(f"Looked at {looked_at} pictures; convnext data check {more}")
 
 
 def _plan_rows(plan: "Plan") -> list[list[str]]:
@@ -79,7 +95,9 @@ def _plan_rows(plan: "Plan") -> list[list[str]]:
 
     numbers, schedule = plan.numbers, plan.recipe.schedule
     times = numbers.times_usual
-    usual = f"{times:.1f} times" if times >= 1 else f"1/{1 / times:.1f} of"
+    usual = ""
+    if times is not None:
+        usual = f", {f'{times:.1f} times' if times >= 1 else f'1/{1 / times:.1f} of'} what is usual at this batch"
     average = (
         "none"
         if numbers.ema_decay is None or numbers.ema_steps is None
@@ -98,16 +116,16 @@ def _plan_rows(plan: "Plan") -> list[list[str]]:
             f"{numbers.steps:,} = {plural(schedule.epochs, 'epoch')} x {numbers.steps_per_epoch:,}; "
             f"{numbers.warmup_steps:,} of warm-up",
         ],
-        ["learning rate", f"up to {numbers.lr:g}, {usual} what is usual at this batch"],
+        ["learning rate", f"up to {numbers.lr:g}{usual}"],
         ["average (EMA)", average],
-        ["network", f"{millions(numbers.params)} parameters, {numbers.gmacs:.3g} GMACs a picture"],
+        ["network", f"{millions(numbers.params)} parameters, {numbers.gmacs:.3g} GMACs {_counted_at(plan)}"],
         ["pictures", f"{numbers.size} pixels (their own: {plan.facts.median_side_px}){maps}"],
     ]
 
 
 def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
     free = "" if forecast.memory_bytes is None else f" of {forecast.memory_bytes / 1e9:.1f} GB free"
-    several = f", {forecast.images_per_second:,.0f} with {plan.numbers.processes} processes" * (
+    several = f", {_speed(forecast.images_per_second)} with {plan.numbers.processes} processes" * (
         plan.numbers.processes > 1
     )
     partly = f" (timed with {forecast.micro_batch} at once)" if forecast.micro_batch < plan.numbers.micro_batch else ""
@@ -116,9 +134,9 @@ def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
     slower, faster = "  <- the bottleneck", ""
     marks = (slower, faster) if reading < learning else (faster, slower)
     return [
-        ["reading", f"{reading:,.0f} images/s with data.workers={plan.recipe.data.workers}{marks[0]}"],
-        ["learning", f"{learning:,.0f} images/s{partly}{marks[1]}"],
-        ["together", f"{each:,.0f} images/s{several}"],
+        ["reading", f"{_speed(reading)} images/s with data.workers={plan.recipe.data.workers}{marks[0]}"],
+        ["learning", f"{_speed(learning)} images/s{partly}{marks[1]}"],
+        ["together", f"{_speed(each)} images/s{several}"],
         [
             "an epoch",
             f"{duration(forecast.epoch_seconds)}: training {duration(forecast.train_seconds)}, scoring "
@@ -128,3 +146,12 @@ def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
         ["memory", f"about {forecast.peak_memory_bytes / 1e9:.1f} GB{free}"],
         ["files", f"up to {forecast.run_bytes / 1e9:.2f} GB"],
     ]
+
+
+def _speed(images_per_second: float) -> str:
+    # Detectors on a processor learn from less than one a second.
+    return f"{images_per_second:,.0f}" if images_per_second >= 10 else f"{images_per_second:.2g}"
+
+
+def _counted_at(plan: "Plan") -> str:
+    return "a picture" if plan.counted_at is None else "at {}x{}".format(*plan.counted_at)

@@ -5,19 +5,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from convnext.classifier import Classifier
 from convnext.data.check.findings import Finding, by_level
-from convnext.data.sources import open_source
-from convnext.doctor.facts import RUNS, gather_facts
+from convnext.dense_summary import picture_cost
+from convnext.doctor.facts import RUNS, Facts, gather_facts
 from convnext.doctor.fit import fit_findings
 from convnext.doctor.forecast import Forecast, forecast
-from convnext.doctor.numbers import Plan, plan_of
+from convnext.doctor.numbers import Counted, Plan, plan_of
 from convnext.doctor.outlook import outlook_findings
 from convnext.doctor.rules import training_findings
-from convnext.errors import UserError
+from convnext.kinds.kind import kind_of
 from convnext.models import any_spec
 from convnext.peer_spec import Spec
-from convnext.plan import RunPlan
+from convnext.plan import RunConfig, RunPlan
 from convnext.spec import NetSpec
 from convnext.train.device import choose_device
 from convnext.train.engine import NotFiniteError
@@ -83,17 +85,12 @@ def examine(
 
     UserError for what `convnext train` would refuse too.
     """
-    if run.task != "classify":
-        raise UserError(
-            f"the doctor examines classification only, not {run.task}; convnext data check DATA --task {run.task} "
-            "looks at the data, and convnext train tells of the time left"
-        )
-    device = choose_device(run.device)
-    source = open_source(run.data, seed=run.split_seed, val_fraction=run.recipe.data.val_fraction, root=run.root)
+    device, kind = choose_device(run.device), kind_of(run.task)
+    source: Any = kind.open(RunConfig.of(run), run.recipe, say)
     say("looking at a few pictures")
-    pretrained = isinstance(run.model, Classifier)
+    pretrained = isinstance(run.model, nn.Module)
     facts = gather_facts(source, device=device, processes=processes, pretrained=pretrained, folder=folder)
-    plan = plan_of(run.recipe, _spec(run), facts)
+    plan = _plan(run, source, facts)
     findings = findings_of(plan)
     told = None
     if timed:
@@ -104,6 +101,16 @@ def examine(
         except NotFiniteError as error:
             findings.append(_not_finite(plan, error))
     return Diagnosis(title=run.title, plan=plan, findings=by_level(findings), forecast=told)
+
+
+def _plan(run: RunPlan, source: Any, facts: Facts) -> Plan:
+    if run.task == "classify":
+        return plan_of(run.recipe, _spec(run), facts)
+    model: Any = kind_of(run.task).network(run, run.recipe, source, lambda text: None)
+    params = sum(parameter.numel() for parameter in model.parameters())
+    gmacs, size = picture_cost(model, run.recipe.data.size)
+    counted = Counted(params=params, gmacs=gmacs or 0.0, size=size)
+    return plan_of(run.recipe, model.spec.backbone, facts, counted=counted)
 
 
 def _spec(run: RunPlan) -> Spec:
@@ -121,6 +128,12 @@ def _not_finite(plan: Plan, error: NotFiniteError) -> Finding:
         key="not_finite",
         title=f"the loss became {error.loss} within the first steps",
         detail="training would stop there",
-        advice=f"--set optim.lr={plan.numbers.usual_lr:.1g}, a warm-up (schedule.warmup_epochs), optim.clip=1; "
+        advice=f"--set optim.lr={_calmer(plan):.1g}, a warm-up (schedule.warmup_epochs), optim.clip=1; "
         "convnext data check DATA for blank pictures",
     )
+
+
+def _calmer(plan: Plan) -> float:
+    """Return the learning rate to take where the asked one is too high."""
+    usual = plan.numbers.usual_lr
+    return plan.numbers.lr / 10 if usual is None else usual

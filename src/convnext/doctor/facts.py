@@ -1,7 +1,7 @@
 """What the doctor knows of the data and the machine, gathered quickly: counts, and a look at a few hundred pictures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 
 from convnext.data.check.balance import class_counts
 from convnext.data.check.look import look_at
+from convnext.data.dense.splits import DenseSource, DenseSplit, LabelError
 from convnext.data.pictures import PictureError
 from convnext.data.sources import Source
 from convnext.data.splits import PassedOver
@@ -23,7 +24,9 @@ RUNS = Path("runs")
 class Facts:
     """Everything that the rules go by, beside the recipe and the network.
 
-    train_counts, val_counts   pictures by class
+    train_counts, val_counts   pictures by class; empty in detection and segmentation, whose pictures have several
+    dense                      there: pictures to train on, held out, and classes
+    wrong_labels               there: why labels of some pictures that were looked at would end the run
     median_side_px             shorter side of a typical picture; 0 where none could be read
     looked_at, unreadable      how many pictures were read, and why some could not be, by name
     passed_over                files among the pictures that are none by their ending
@@ -40,6 +43,8 @@ class Facts:
     looked_at: int = 0
     unreadable: tuple[str, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    dense: tuple[int, int, int] | None = None
+    wrong_labels: tuple[str, ...] = ()
     min_crop_scale: float = 0.08
     pretrained: bool = False
     processes: int = 1
@@ -52,12 +57,12 @@ class Facts:
     @property
     def num_train(self) -> int:
         """Pictures to train on."""
-        return sum(self.train_counts.values())
+        return sum(self.train_counts.values()) if self.dense is None else self.dense[0]
 
     @property
     def num_val(self) -> int:
         """Pictures held out."""
-        return sum(self.val_counts.values())
+        return sum(self.val_counts.values()) if self.dense is None else self.dense[1]
 
     @property
     def looked_at_all(self) -> bool:
@@ -67,33 +72,18 @@ class Facts:
     @property
     def num_classes(self) -> int:
         """Classes to tell apart."""
-        return len(self.train_counts)
+        return len(self.train_counts) if self.dense is None else self.dense[2]
 
 
 def gather_facts(
-    source: Source, *, device: torch.device, processes: int, pretrained: bool, folder: Path = RUNS
+    source: Source | DenseSource, *, device: torch.device, processes: int, pretrained: bool, folder: Path = RUNS
 ) -> Facts:
     """Look at the data and at this machine; folder: where the run's files will lie."""
-    split = source.whole()
-    places = np.unique(np.linspace(0, len(split) - 1, min(LOOKED_AT, len(split))).round().astype(int))
-    sides: list[int] = []
-    unreadable: list[str] = []
-    for place in places.tolist():
-        try:
-            look = look_at(split, place)
-        except PictureError as error:
-            unreadable.append(str(error))
-        else:
-            sides.append(min(look.width_px, look.height_px))
     here = torch.cuda.device_count() if device.type == "cuda" else 1
-    return Facts(
-        train_counts=class_counts(source.train, source.classes),
-        val_counts=class_counts(source.val, source.classes),
-        median_side_px=int(np.median(sides)) if sides else 0,
-        looked_at=len(places),
-        unreadable=tuple(unreadable),
-        passed_over=source.passed_over,
-        min_crop_scale=source.label_safe.min_crop_scale,
+    machine = Facts(
+        train_counts={},
+        val_counts={},
+        median_side_px=0,
         pretrained=pretrained,
         processes=processes,
         local_processes=min(processes, here),
@@ -102,6 +92,75 @@ def gather_facts(
         cores=cores(),
         free_disk_bytes=free_disk_bytes(folder),
     )
+    return _with_objects(machine, source) if isinstance(source, DenseSource) else _with_pictures(machine, source)
+
+
+def _with_pictures(machine: Facts, source: Source) -> Facts:
+    split = source.whole()
+    places = _spread(len(split), LOOKED_AT)
+    sides: list[int] = []
+    unreadable: list[str] = []
+    for place in places:
+        try:
+            look = look_at(split, place)
+        except PictureError as error:
+            unreadable.append(str(error))
+        else:
+            sides.append(min(look.width_px, look.height_px))
+    return replace(
+        machine,
+        train_counts=class_counts(source.train, source.classes),
+        val_counts=class_counts(source.val, source.classes),
+        median_side_px=_median(sides),
+        looked_at=len(places),
+        unreadable=tuple(unreadable),
+        passed_over=source.passed_over,
+        min_crop_scale=source.label_safe.min_crop_scale,
+    )
+
+
+def _with_objects(machine: Facts, source: DenseSource) -> Facts:
+    sides: list[int] = []
+    unreadable: list[str] = []
+    wrong: list[str] = []
+    total = len(source.train) + len(source.val)
+    looked_at = 0
+    for split in (source.train, source.val):
+        places = _spread(len(split), max(1, LOOKED_AT * len(split) // max(1, total)))
+        looked_at += len(places)
+        for place in places:
+            try:
+                sides.append(min(_size_with_labels(split, place, source)))
+            except PictureError as error:
+                unreadable.append(str(error))
+            except LabelError as error:
+                wrong.append(str(error))
+    return replace(
+        machine,
+        dense=(len(source.train), len(source.val), len(source.classes)),
+        median_side_px=_median(sides),
+        looked_at=looked_at,
+        unreadable=tuple(unreadable),
+        wrong_labels=tuple(wrong),
+    )
+
+
+def _size_with_labels(split: DenseSplit, place: int, source: DenseSource) -> tuple[int, int]:
+    """Return the size of a picture, for which its labels are read too."""
+    if source.kind == "labels":
+        return split.picture_and_map(place)[0].size
+    split.objects(place, masks=source.has_masks)
+    return split.picture(place).size
+
+
+def _spread(length: int, most: int) -> list[int]:
+    """Return at most so many places, evenly over 0 to length - 1."""
+    places: list[int] = np.unique(np.linspace(0, length - 1, min(most, length)).round().astype(int)).tolist()
+    return places
+
+
+def _median(sides: list[int]) -> int:
+    return int(np.median(sides)) if sides else 0
 
 
 def _kind(device: torch.device) -> Literal["cpu", "cuda", "mps"]:

@@ -4,7 +4,7 @@ Each rule is a pure function of the plan, as those of the training are.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from convnext.cost import total_cost
@@ -20,12 +20,20 @@ ENLARGED = 1.5
 TIGHT_CROP, LEAST_CROP_PX = 0.25, 16
 
 
+Rule = Callable[[Plan], Iterator[Finding]]
+
+
 def fit_findings(plan: Plan) -> Iterator[Finding]:
     """Yield what is to say of how network, pictures and machine go together."""
     yield from _unreadable(plan)
-    yield from passed_over_findings(plan.facts.passed_over)
-    yield from balance_findings(plan.facts.train_counts, plan.facts.val_counts)
-    for rule in (_few_pictures, _last_stage, _enlarged, _tight_crop, _workers, _precision, _disk, _fsdp):
+    if plan.dense:
+        yield from _wrong_labels(plan)
+        rules: tuple[Rule, ...] = (_few_pictures_dense, _workers, _precision, _disk)
+    else:
+        yield from passed_over_findings(plan.facts.passed_over)
+        yield from balance_findings(plan.facts.train_counts, plan.facts.val_counts)
+        rules = (_few_pictures, _last_stage, _enlarged, _tight_crop, _workers, _precision, _disk, _fsdp)
+    for rule in rules:
         yield from rule(plan)
 
 
@@ -39,8 +47,39 @@ def _unreadable(plan: Plan) -> Iterator[Finding]:
         yield replace(
             found,
             title=f"{found.title}, of those that were looked at",
-            advice="convnext data check DATA reads all and names each; copy them again, or remove them",
+            advice=f"{_check(plan)} reads all and names each; copy them again, or remove them",
         )
+
+
+def _check(plan: Plan) -> str:
+    return "convnext data check DATA" + (f" --task {plan.recipe.task}" if plan.dense else "")
+
+
+def _wrong_labels(plan: Plan) -> Iterator[Finding]:
+    wrong = plan.facts.wrong_labels
+    if wrong:
+        yield Finding(
+            level="error",
+            key="wrong_labels",
+            title=f"the labels of {plural(len(wrong), 'picture')} contradict their pictures, of {plan.facts.looked_at} "
+            "that were looked at",
+            detail="training stops at such a picture, so that data which is not what it says does not go unnoticed",
+            advice=f"mend or remove them; {_check(plan)} looks at all",
+            names=wrong,
+        )
+
+
+def _few_pictures_dense(plan: Plan) -> Iterator[Finding]:
+    if plan.facts.pretrained or plan.facts.num_train >= FEW_FROM_SCRATCH:
+        return
+    yield Finding(
+        level="warning",
+        key="few_pictures",
+        title=f"{plural(plan.facts.num_train, 'picture')} to learn from, and no given weights",
+        detail="the paper's detectors and segmenters all begin with stages that have seen ImageNet; from scratch "
+        "expect little",
+        advice="--weights hf:timm/convnext_tiny.fb_in1k --model convnext_tiny, or any checkpoint that you have",
+    )
 
 
 def _few_pictures(plan: Plan) -> Iterator[Finding]:

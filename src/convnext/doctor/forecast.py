@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from convnext.classifier import Classifier
+from convnext.data.dense.splits import DenseSource
 from convnext.data.sources import Source
 from convnext.doctor.numbers import Plan
 from convnext.errors import UserError
 from convnext.files import write_tensors
-from convnext.kinds.classify import fresh_network
+from convnext.kinds.kind import kind_of
 from convnext.machine import held_memory_bytes, memory_bytes, peak_memory_bytes, reset_peak_memory
-from convnext.peer_spec import Spec
 from convnext.plan import RunConfig, RunPlan
 from convnext.run import prepare
 from convnext.train.distributed import ALONE
@@ -71,7 +70,7 @@ class Forecast:
         return self.start_seconds + self.epochs * self.epoch_seconds
 
 
-def forecast(run: RunPlan, plan: Plan, source: Source, folder: Path) -> Forecast:
+def forecast(run: RunPlan, plan: Plan, source: Source | DenseSource, folder: Path) -> Forecast:
     """Do a few steps of a run, in memory only, and say what the whole will take.
 
     folder  where the run's files will lie: a little is written there and removed again, to see how fast that is
@@ -99,19 +98,18 @@ def _timed_micro_batch(plan: Plan) -> int:
     return max(min(2, numbers.micro_batch), min(numbers.micro_batch, int(SLOWEST_STEP_SECONDS / seconds)))
 
 
-def _forecast(run: RunPlan, plan: Plan, source: Source, folder: Path, micro_batch: int) -> Forecast:
+def _forecast(run: RunPlan, plan: Plan, source: Source | DenseSource, folder: Path, micro_batch: int) -> Forecast:
     recipe = replace(
         plan.recipe,
         data=replace(plan.recipe.data, batch_size=micro_batch),
         engine=replace(plan.recipe.engine, micro_batch=micro_batch),
     )
-    assert isinstance(run.model, str | Spec | Classifier), "only classification is examined"
-    network = fresh_network(run.model, recipe, len(source.classes), run.seed)
+    network = kind_of(run.task).network(run, recipe, source, _silent)
     prepared = prepare(RunConfig.of(run), recipe, source, network, run.preprocess, ALONE)
     memory = _Memory(prepared.place)
     engine: Engine[Any, Any] = Engine(prepared.task, network, recipe, prepared.place, run.seed)
     times = _timed(engine)
-    score_seconds = time_scoring(engine, batches=STEPS[0]) / min(micro_batch, len(source.val))
+    score_seconds = time_scoring(engine, batches=STEPS[0])
     reading = _reading_seconds(engine, times)
     return _of_parts(
         plan,
@@ -212,3 +210,7 @@ class _Memory:
         # What does not grow with the pictures: the program, gradients, the optimizer's moments and the average.
         fixed = min(self._before + plan.state_bytes, peak)
         return int(fixed + (peak - fixed) * plan.numbers.micro_batch / micro_batch)
+
+
+def _silent(text: str) -> None:
+    pass

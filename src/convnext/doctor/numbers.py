@@ -23,7 +23,8 @@ class Numbers:
 
     batch_size           pictures an optimizer step: processes x micro_batches x micro_batch
     steps_per_epoch, steps, warmup_steps   optimizer steps
-    usual_lr             what published recipes would have at this batch
+    usual_lr             what published recipes would have at this batch; None in detection and segmentation, where they
+                         have one rate at one batch
     ema_decay            of the average of the weights; None without one
     params, gmacs        of the network; multiply-adds of one picture, in 1e9
     stage_sides_px       side of the maps of each stage, the last one being what the head sees
@@ -37,7 +38,7 @@ class Numbers:
     steps: int
     warmup_steps: int
     lr: float
-    usual_lr: float
+    usual_lr: float | None
     ema_decay: float | None
     params: int
     gmacs: float
@@ -45,9 +46,9 @@ class Numbers:
     stage_sides_px: tuple[int, ...]
 
     @property
-    def times_usual(self) -> float:
-        """The learning rate as a multiple of the usual one."""
-        return self.lr / self.usual_lr
+    def times_usual(self) -> float | None:
+        """The learning rate as a multiple of the usual one; None where nothing is usual."""
+        return None if self.usual_lr is None else self.lr / self.usual_lr
 
     @property
     def ema_steps(self) -> float | None:
@@ -61,14 +62,32 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Counted:
+    """Parameters of a network, and GMACs of a picture; its height and width where that is no square of `data.size`."""
+
+    params: int
+    gmacs: float
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the rules look at: the recipe with a batch that the data can fill, the batch that was asked for, ..."""
+    """What the rules look at: the recipe with a batch that the data can fill, the batch that was asked for, ...
+
+    counted_at: height and width of the picture whose multiply-adds were counted; None for a square of `data.size`.
+    """
 
     recipe: Recipe
     asked_batch: int
     spec: Spec
     facts: Facts
     numbers: Numbers
+    counted_at: tuple[int, int] | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether it is a detection or a segmentation."""
+        return self.recipe.task != "classify"
 
     @property
     def weights_bytes(self) -> int:
@@ -96,8 +115,11 @@ class Plan:
         return 3 * (self.weights_bytes + self.moments_bytes) + 2 * self.weights_bytes
 
 
-def plan_of(recipe: Recipe, spec: Spec, facts: Facts) -> Plan:
+def plan_of(recipe: Recipe, spec: Spec, facts: Facts, *, counted: Counted | None = None) -> Plan:
     """Return the plan of a run as it would be carried out.
+
+    spec     of the classifier, or of the network below a detector's or segmenter's head
+    counted  what was counted of a detector or segmenter, head included; a classifier is counted here
 
     UserError when the processes cannot share the batch, or the pictures are too small for the network.
     """
@@ -114,16 +136,20 @@ def plan_of(recipe: Recipe, spec: Spec, facts: Facts) -> Plan:
         asked_batch=recipe.data.batch_size,
         spec=spec,
         facts=facts,
-        numbers=_numbers(fitted, spec, facts),
+        numbers=_numbers(fitted, spec, facts, counted),
+        counted_at=None if counted is None else counted.size,
     )
 
 
-def _numbers(recipe: Recipe, spec: Spec, facts: Facts) -> Numbers:
+def _numbers(recipe: Recipe, spec: Spec, facts: Facts, counted: Counted | None) -> Numbers:
     batch = recipe.data.batch_size
     micro_batches = pieces(batch, facts.processes, recipe.engine.micro_batch)
     steps_per_epoch = facts.num_train // batch
     steps = recipe.schedule.epochs * steps_per_epoch
-    cost = model_cost(spec, recipe.data.size)
+    if counted is None:
+        cost = model_cost(spec, recipe.data.size)
+        counted = Counted(params=cost.params, gmacs=cost.gmacs)
+    usual = usual_lr(recipe.optim, batch, pretrained=facts.pretrained) if recipe.task == "classify" else None
     return Numbers(
         batch_size=batch,
         processes=facts.processes,
@@ -133,10 +159,10 @@ def _numbers(recipe: Recipe, spec: Spec, facts: Facts) -> Numbers:
         steps=steps,
         warmup_steps=warmup_steps(recipe.schedule, steps_per_epoch),
         lr=recipe.optim.lr,
-        usual_lr=usual_lr(recipe.optim, batch, pretrained=facts.pretrained),
+        usual_lr=usual,
         ema_decay=None if recipe.ema.decay is None else ema_decay(recipe.ema.decay, steps),
-        params=cost.params,
-        gmacs=cost.gmacs,
+        params=counted.params,
+        gmacs=counted.gmacs,
         size=recipe.data.size,
         stage_sides_px=stage_sides_px(spec, recipe.data.size),
     )

@@ -58,7 +58,8 @@ def _batch_larger_than_data(plan: Plan) -> Iterator[Finding]:
         title=f"a batch of {plan.asked_batch:,} is more than the {plural(plan.facts.num_train, 'picture')} there are",
         detail=f"training would take {numbers.batch_size} instead and keep a learning rate and a schedule that were "
         f"made for {plan.asked_batch:,}",
-        advice=f"take --recipe small-data, or --set {_batch_setting(plan, min(numbers.batch_size, _few_enough(plan)))}",
+        advice=("" if plan.dense else "take --recipe small-data, or ")
+        + f"--set {_batch_setting(plan, min(numbers.batch_size, _few_enough(plan)))}",
     )
 
 
@@ -70,14 +71,20 @@ def _few_steps(plan: Plan) -> Iterator[Finding]:
         return
     enough = math.ceil(few / plan.numbers.steps_per_epoch)
     smaller = " or a smaller data.batch_size" if plan.numbers.batch_size > 16 else ""
+    papers = {"classify": "93,600", "detect": "264,000", "segment": "160,000"}[plan.recipe.task]
+    if pretrained and not plan.dense:
+        compared = "the paper's fine-tuning has 75,000"
+    elif pretrained:
+        compared = f"the head begins from nothing (the paper's run has {papers})"
+    else:
+        compared = (
+            f"from scratch a network needs a thousand and more to come far from chance (the paper's has {papers})"
+        )
     yield Finding(
         level="warning" if steps < very_few else "note",
         key="few_steps",
         title=f"{plural(steps, 'optimizer step')} in all",
-        detail=f"{plural(epochs, 'epoch')} of {plan.numbers.steps_per_epoch}; the paper's fine-tuning has 75,000"
-        if pretrained
-        else f"{plural(epochs, 'epoch')} of {plan.numbers.steps_per_epoch}; from scratch a network needs a thousand "
-        "and more to come far from chance (the paper's has 93,600)",
+        detail=f"{plural(epochs, 'epoch')} of {plan.numbers.steps_per_epoch}; {compared}",
         advice=f"take --epochs {enough}{smaller}" + ("" if pretrained else ", or start from --weights"),
     )
 
@@ -108,12 +115,16 @@ def _few_enough(plan: Plan) -> int:
 
 def _batch_setting(plan: Plan, batch_size: int) -> str:
     """Return another batch as settings, with the learning rate that goes with it where that is another one."""
+    if plan.dense:
+        return f"data.batch_size={batch_size}"
     lr = lr_to_take(plan.recipe.optim, batch_size, before=plan.asked_batch, pretrained=plan.facts.pretrained)
     return f"data.batch_size={batch_size}" + ("" if lr is None else f" --set optim.lr={lr:g}")
 
 
 def _learning_rate(plan: Plan) -> Iterator[Finding]:
     numbers, pretrained = plan.numbers, plan.facts.pretrained
+    if numbers.usual_lr is None or numbers.times_usual is None:
+        return
     high, far_too_high, low = (
         (FINE_TUNING_HIGH, FINE_TUNING_FAR_TOO_HIGH, FINE_TUNING_LOW) if pretrained else (HIGH, FAR_TOO_HIGH, LOW)
     )
@@ -180,7 +191,7 @@ def _made_for_scratch(plan: Plan) -> Iterator[Finding]:
     recipe, numbers = plan.recipe, plan.numbers
     signs = [
         (recipe.schedule.epochs >= LONG_FINE_TUNING, f"{recipe.schedule.epochs} epochs"),
-        (numbers.times_usual >= FINE_TUNING_HIGH, f"optim.lr={numbers.lr:g}"),
+        ((numbers.times_usual or 0.0) >= FINE_TUNING_HIGH, f"optim.lr={numbers.lr:g}"),
         (recipe.mix.on and recipe.mix.mixup >= 0.8 and recipe.mix.chance == 1, "Mixup and CutMix on every batch"),
     ]
     found = [text for wrong, text in signs if wrong]
@@ -238,6 +249,9 @@ def _average(plan: Plan) -> Iterator[Finding]:
 
 def _batch_norm(plan: Plan) -> Iterator[Finding]:
     if not (isinstance(plan.spec, NetSpec) and plan.spec.norm == "batch"):
+        return
+    if plan.recipe.task == "detect" and plan.facts.pretrained:
+        # Their statistics are kept.
         return
     if plan.numbers.micro_batch < FEWEST_FOR_BATCHNORM:
         yield Finding(

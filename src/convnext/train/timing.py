@@ -99,14 +99,16 @@ def time_reading(engine: Engine[Any, Any], *, steps: int, epoch: int = 0) -> flo
 
 
 def time_scoring(engine: Engine[Any, Any], *, batches: int) -> float:
-    """Return the seconds that scoring one batch of held-out pictures takes, with all weights that a run scores.
+    """Return the seconds that scoring one held-out picture takes, with all weights that a run scores.
 
     batches: how many are timed, after one that pays for starting up; fewer where there are not so many.
     """
     ends: list[float] = []
+    pictures: list[int] = []
 
-    def noting_ends(items: Iterable[ItemT]) -> Iterator[ItemT]:
+    def noting_ends(items: Iterable[Any]) -> Iterator[Any]:
         for item in items:
+            pictures.append(max(1, len(item.indices)))
             yield item
             ends.append(time.perf_counter())
 
@@ -120,8 +122,8 @@ def time_scoring(engine: Engine[Any, Any], *, batches: int) -> float:
     )
     # The score itself waits for a GPU, so the end is now.
     if len(ends) < 2:
-        return time.perf_counter() - began
-    return (time.perf_counter() - ends[0]) / (len(ends) - 1)
+        return (time.perf_counter() - began) / max(1, sum(pictures))
+    return (time.perf_counter() - ends[0]) / sum(pictures[1:])
 
 
 def _read(steps: Iterable[Iterable[object]]) -> int:
