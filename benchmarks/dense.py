@@ -112,9 +112,13 @@ def carry_out(variant: Variant, task: str, asked: argparse.Namespace) -> dict[st
         _, status, used = os.wait4(process.pid, 0)
         if status:
             sys.exit(f"training {variant.name} ended with {os.waitstatus_to_exitcode(status)}")
-        peak.write_text(json.dumps({"peak_memory_mb": round(used.ru_maxrss / 1024)}), encoding="utf-8")
+        # Of a run that goes on, the highest of its parts; Linux tells kibibytes.
+        before = json.loads(peak.read_text(encoding="utf-8"))["peak_memory_mb"] if peak.exists() else 0
+        most = max(before, round(used.ru_maxrss * 1024 / 1e6))
+        peak.write_text(json.dumps({"peak_memory_mb": most}), encoding="utf-8")
     summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    return summary | json.loads(peak.read_text(encoding="utf-8"))
+    held = json.loads(peak.read_text(encoding="utf-8")) if peak.exists() else {"peak_memory_mb": None}
+    return summary | held
 
 
 def backbone_facts(run: Path) -> dict[str, Any]:
@@ -134,6 +138,12 @@ def row_of(variant: Variant, task: str, summary: dict[str, Any]) -> dict[str, An
     return {"name": variant.name, "command": typed, **{name: summary[name] for name in kept}}
 
 
+def epochs_of(run: Path) -> list[dict[str, Any]]:
+    """Return the rows of a run's log that tell of its epochs."""
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [one for one in map(json.loads, lines) if one["kind"] == "epoch"]
+
+
 def coco(asked: argparse.Namespace) -> None:
     runs = []
     for variant in COCO:
@@ -145,7 +155,8 @@ def coco(asked: argparse.Namespace) -> None:
         model = open_dense(str(folder / "last.safetensors"), "detect", weights="raw")
         done = evaluate_dense(model, asked.data, part="train", how=DenseScoring(workers=0, device="cpu"), note=print)
         row |= {f"train_{name}": done.values[name] for name in ("box_ap", "box_ap50", "mask_ap", "mask_ap50")}
-        runs.append(row)
+        losses = [round(epoch["train_loss"], 4) for epoch in epochs_of(folder)]
+        runs.append(row | {"train_loss_by_epoch": losses})
     keep("coco-tiny.json", asked, runs, "80 training pictures of COCO 2017, 705 objects of 80 classes, short side 320")
 
 
@@ -154,8 +165,7 @@ def camvid(asked: argparse.Namespace) -> None:
     for variant in CAMVID:
         summary = carry_out(variant, "segment", asked)
         row = row_of(variant, "segment", summary)
-        log = (asked.runs / variant.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        curve = [one["raw"]["miou"] for one in map(json.loads, log) if one["kind"] == "epoch"]
+        curve = [epoch["raw"]["miou"] for epoch in epochs_of(asked.runs / variant.folder)]
         row |= {name: summary["last"]["raw"][name] for name in ("miou", "pixel_accuracy", "class_accuracy")}
         runs.append(row | {"miou_by_epoch": curve})
     keep("camvid.json", asked, runs, "CamVid, 367 training and 101 held-out street scenes, 11 classes; last epoch")

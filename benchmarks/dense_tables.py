@@ -139,7 +139,7 @@ def _measured(name: str, measures: tuple[str, ...]) -> str:
             *(f"{run[measure]:.1f}" for measure in measures),
             f"{run['seconds'] / 60:.0f}",
             f"{run['images_per_second']:.1f}",
-            f"{run['peak_memory_mb'] / 1000:.1f}",
+            "" if run["peak_memory_mb"] is None else f"{run['peak_memory_mb'] / 1000:.1f}",
         ]
         for run in one["runs"]
     ]
