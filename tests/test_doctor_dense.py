@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 import convnext.doctor.forecast as forecasting
 from convnext.cli.app import app
+from convnext.data.dense.splits import DenseSplit, Objects
 from convnext.dense_model import open_dense
 from convnext.doctor.diagnosis import examine
 from convnext.errors import UserError
+from convnext.models import build, model_spec
 from convnext.run import train_run
 from tests.dense_runs import dense_plan
 
@@ -78,24 +81,100 @@ def test_a_run_from_given_weights_has_seen_pictures(tmp_path: Path) -> None:
     assert "few_pictures" not in {one.key for one in pretrained.findings}
 
 
-def test_labels_that_would_end_the_run_are_an_error(tmp_path: Path) -> None:
+def streets(root: Path) -> Path:
+    """Six pictures to train on and six held out, with label maps of two classes."""
     for part in ("train", "val"):
         for kind in ("images", "labels"):
-            (tmp_path / part / kind).mkdir(parents=True)
+            (root / part / kind).mkdir(parents=True)
         for number in range(6):
-            Image.new("RGB", (40, 30), (9 * number, 50, 50)).save(tmp_path / part / "images" / f"{number}.png")
+            Image.new("RGB", (40, 30), (9 * number, 50, 50)).save(root / part / "images" / f"{number}.png")
             values = np.full((30, 40), number % 2, dtype=np.uint8)
-            Image.fromarray(values).save(tmp_path / part / "labels" / f"{number}.png")
-    (tmp_path / "classes.txt").write_text("road\nsky\n")
-    plan = dense_plan("segment", data=str(tmp_path))
+            Image.fromarray(values).save(root / part / "labels" / f"{number}.png")
+    (root / "classes.txt").write_text("road\nsky\n")
+    return root
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_labels_that_would_end_the_run_are_an_error(timed: bool, tmp_path: Path) -> None:
+    plan = dense_plan("segment", data=str(streets(tmp_path)))
     assert "wrong_labels" not in keys(plan)
     Image.fromarray(np.full((30, 40), 7, dtype=np.uint8)).save(tmp_path / "train" / "labels" / "3.png")
     (tmp_path / "val" / "images" / "2.png").write_bytes(b"no picture")
-    told = examine(plan, timed=False)
+    told = examine(plan, timed=timed)
     found = {finding.key: finding for finding in told.findings}
     assert not told.ok and found["wrong_labels"].level == "error" and "3.png" in found["wrong_labels"].names[0]
     assert "data check DATA --task segment" in found["wrong_labels"].advice
     assert "2.png" in found["unreadable"].names[0]
+
+
+def test_wrong_labels_that_are_met_in_the_timing_are_an_error_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dense_plan("segment", data=str(streets(tmp_path)), seed=0)
+    Image.fromarray(np.full((30, 40), 7, dtype=np.uint8)).save(tmp_path / "train" / "labels" / "3.png")
+    # One picture of each part is looked at, and it is not that one.
+    monkeypatch.setattr("convnext.doctor.facts.LOOKED_AT", 2)
+    told = examine(plan, timed=True)
+    found = {finding.key: finding for finding in told.findings}
+    assert not told.ok and told.forecast is None and "3.png" in found["wrong_labels"].names[0]
+    assert "met while a few steps were timed" in found["wrong_labels"].title
+
+
+def test_masks_are_looked_at_where_they_are_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: set[bool] = set()
+    whole = DenseSplit.objects
+
+    def noting(self: DenseSplit, index: int, *, masks: bool = True) -> Objects:
+        asked.add(masks)
+        return whole(self, index, masks=masks)
+
+    monkeypatch.setattr(DenseSplit, "objects", noting)
+    for head, learned in (("faster-rcnn", False), ("mask-rcnn", True)):
+        asked.clear()
+        keys(dense_plan("detect", head=head))
+        assert asked == {learned}
+
+
+def test_what_training_refuses_is_refused_without_timing_too() -> None:
+    with pytest.raises(UserError, match="fsdp is for classification"):
+        keys(dense_plan("detect", "engine.parallel=fsdp"))
+    with pytest.raises(UserError, match="micro-batches of one picture"):
+        keys(dense_plan("segment", "engine.micro_batch=1"))
+
+
+def test_a_network_whose_cost_is_not_counted_is_timed_all_the_same() -> None:
+    net = replace(model_spec("convnext_isotropic_small"), width=16, depths=(2,))
+    told = examine(dense_plan("detect", "data.workers=0", model=net), timed=True)
+    assert told.plan.numbers.gmacs is None and told.to_dict()["gmacs"] is None and told.forecast is not None
+
+
+def test_memory_that_does_not_do_is_never_answered_with_batches_that_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = dense_plan("segment", "data.workers=0")
+    monkeypatch.setattr("convnext.doctor.forecast.memory_bytes", lambda: 10)
+    (found,) = (one for one in examine(plan, timed=True).findings if one.key == "memory")
+    assert "micro_batch" not in found.advice and "smaller --size" in found.advice
+    tried: list[int] = []
+
+    def full(run: Any, plan: Any, source: Any, folder: Any, micro_batch: int) -> None:
+        tried.append(micro_batch)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(forecasting, "_forecast", full)
+    wide = dense_plan("segment", "engine.micro_batch=4")
+    found = {one.key: one for one in examine(wide, timed=True).findings}["memory"]
+    assert tried == [4, 2] and "not even 2 pictures" in found.title and found.level == "error"
+    tried.clear()
+    examine(dense_plan("detect", "engine.micro_batch=4"), timed=True)
+    assert tried == [4, 2, 1]
+
+
+def test_batchnorm_over_few_pictures() -> None:
+    batch = replace(model_spec("resnet50"), width=8, depths=(1, 1, 1, 1))
+    assert keys(dense_plan("detect", model=batch))["batch_norm_few"] == "warning"
+    # From given stages the statistics are kept.
+    assert "batch_norm_few" not in keys(dense_plan("detect", model=build(batch)))
 
 
 def test_the_command() -> None:

@@ -1,5 +1,6 @@
 """Detectors and segmenters go through the whole life of a run: trained, stopped, resumed, scored, used, trained on."""
 
+import contextlib
 import json
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from convnext.dense_predict import find_in_pictures
 from convnext.dense_show import best_and_worst
 from convnext.detection.detector import Detector, build_detector
 from convnext.detection.spec import detector_spec
+from convnext.doctor.diagnosis import examine
 from convnext.errors import UserError
 from convnext.kinds.dense import synchronise_norms
 from convnext.kinds.kind import kind_of
@@ -58,6 +60,24 @@ def test_stopped_inside_an_epoch_and_resumed_it_ends_with_the_same_bits(
     require_equal_runs(runs[task], tmp_path / "parts")
     for name in ("curves.png", "predictions.html", "summary.json"):
         assert (tmp_path / "parts" / name).exists()
+
+
+@pytest.mark.parametrize(("task", "one_size"), [("detect", False), ("segment", True)])
+def test_algorithms_are_tried_out_only_where_pictures_keep_their_size(
+    task: str, one_size: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+
+    def noting(device: torch.device, *, one_size: bool) -> contextlib.AbstractContextManager[None]:
+        told.append(one_size)
+        return contextlib.nullcontext()
+
+    for module in ("loop", "timing"):
+        monkeypatch.setattr(f"convnext.train.{module}.chosen_convolutions", noting)
+    train_run(dense_plan(task), out=tmp_path / "run", reporter=Watcher(signal_after=1))
+    assert told == [one_size]
+    examine(dense_plan(task, "data.workers=0"), timed=True)
+    assert len(told) > 1 and set(told) == {one_size}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -237,8 +257,10 @@ def test_the_callers_loop_is_not_in_inference_mode(runs: dict[str, Path], tmp_pa
 @pytest.mark.parametrize("task", TASKS)
 def test_several_seeds_stop_and_go_on(task: str, runs: dict[str, Path], tmp_path: Path) -> None:
     folder = tmp_path / "seeds"
-    # Whole given weights in one case, a network of no name in the other.
-    given = {"model": open_dense(str(runs[task]), task).network, "head_settings": {}} if task == "segment" else {}  # type: ignore[arg-type]
+    # Whole given weights in one case, given stages in the other.
+    given: dict[str, Any] = {"model": create_model(NET, num_classes=3)}
+    if task == "segment":
+        given = {"model": open_dense(str(runs[task]), task).network, "head_settings": {}}
     plan = dense_plan(task, name="little", **given)
 
     class Second(Watcher):

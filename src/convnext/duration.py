@@ -1,4 +1,4 @@
-"""A time in words."""
+"""Times and speeds in words."""
 
 
 def duration(seconds: float) -> str:
@@ -13,3 +13,8 @@ def duration(seconds: float) -> str:
     if whole < 48 * 3600:
         return f"{whole // 3600} h {whole // 60 % 60:02d} min"
     return f"{seconds / 86400:.1f} days"
+
+
+def pace(images_per_second: float) -> str:
+    """Return a speed with as many digits as mean something: 2,417, 61, 2.6, 0.31."""
+    return f"{images_per_second:,.0f}" if images_per_second >= 9.95 else f"{images_per_second:.2g}"

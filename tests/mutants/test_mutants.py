@@ -411,6 +411,20 @@ MUTANTS = (
         wrong="np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BILINEAR))",
         tests="tests/test_run_dense.py::test_pictures_are_seen_in_use_as_in_scoring",
     ),
+    Mutant(
+        name="what a step learns from hangs on how many pictures go through the network at once",
+        file="data/plans.py",
+        right="batches = order.reshape(self.steps_per_epoch, self._batch_size)",
+        wrong="batches = order.reshape(1, -1)",
+        tests="tests/data/test_plans.py",
+    ),
+    Mutant(
+        name="the doctor takes a scored batch for a picture",
+        file="train/timing.py",
+        right="/ sum(pictures[1:])",
+        wrong="/ (len(ends) - 1)",
+        tests="tests/train/test_timing.py::test_scoring_counts_both_weights",
+    ),
 )
 
 

@@ -20,7 +20,7 @@ from convnext.cli.options import (
     Start,
     TaskText,
 )
-from convnext.duration import duration
+from convnext.duration import duration, pace
 
 if TYPE_CHECKING:
     from convnext.doctor.diagnosis import Diagnosis
@@ -84,7 +84,7 @@ def _print(diagnosis: "Diagnosis", data: str) -> None:
         print()
     print_findings(diagnosis.findings)
     more = "reads all." if not facts.looked_at_all else "also finds copies among them."
-    if plan.dense:
+    if plan.headed is not None:
         more = f"--task {plan.recipe.task} also looks at every label."
     looked_at = f"all {facts.looked_at}" if facts.looked_at_all else f"{facts.looked_at}"
     note(f"Looked at {looked_at} pictures; convnext data check {more}")
@@ -118,14 +118,14 @@ def _plan_rows(plan: "Plan") -> list[list[str]]:
         ],
         ["learning rate", f"up to {numbers.lr:g}{usual}"],
         ["average (EMA)", average],
-        ["network", f"{millions(numbers.params)} parameters, {numbers.gmacs:.3g} GMACs {_counted_at(plan)}"],
+        ["network", f"{millions(numbers.params)} parameters, {_cost(plan)}"],
         ["pictures", f"{numbers.size} pixels (their own: {plan.facts.median_side_px}){maps}"],
     ]
 
 
 def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
     free = "" if forecast.memory_bytes is None else f" of {forecast.memory_bytes / 1e9:.1f} GB free"
-    several = f", {_speed(forecast.images_per_second)} with {plan.numbers.processes} processes" * (
+    several = f", {pace(forecast.images_per_second)} with {plan.numbers.processes} processes" * (
         plan.numbers.processes > 1
     )
     partly = f" (timed with {forecast.micro_batch} at once)" if forecast.micro_batch < plan.numbers.micro_batch else ""
@@ -134,9 +134,9 @@ def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
     slower, faster = "  <- the bottleneck", ""
     marks = (slower, faster) if reading < learning else (faster, slower)
     return [
-        ["reading", f"{_speed(reading)} images/s with data.workers={plan.recipe.data.workers}{marks[0]}"],
-        ["learning", f"{_speed(learning)} images/s{partly}{marks[1]}"],
-        ["together", f"{_speed(each)} images/s{several}"],
+        ["reading", f"{pace(reading)} images/s with data.workers={plan.recipe.data.workers}{marks[0]}"],
+        ["learning", f"{pace(learning)} images/s{partly}{marks[1]}"],
+        ["together", f"{pace(each)} images/s{several}"],
         [
             "an epoch",
             f"{duration(forecast.epoch_seconds)}: training {duration(forecast.train_seconds)}, scoring "
@@ -148,10 +148,8 @@ def _forecast_rows(plan: "Plan", forecast: "Forecast") -> list[list[str]]:
     ]
 
 
-def _speed(images_per_second: float) -> str:
-    # Detectors on a processor learn from less than one a second.
-    return f"{images_per_second:,.0f}" if images_per_second >= 10 else f"{images_per_second:.2g}"
-
-
-def _counted_at(plan: "Plan") -> str:
-    return "a picture" if plan.counted_at is None else "at {}x{}".format(*plan.counted_at)
+def _cost(plan: "Plan") -> str:
+    gmacs = plan.numbers.gmacs
+    if gmacs is None:
+        return "GMACs not counted"
+    return f"{gmacs:.3g} GMACs " + ("a picture" if plan.headed is None else "at {}x{}".format(*plan.headed.size))

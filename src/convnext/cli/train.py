@@ -23,6 +23,7 @@ from convnext.cli.options import (
 )
 from convnext.cli.plan import make_plan
 from convnext.cli.start import require_start
+from convnext.duration import pace
 from convnext.errors import UserError
 
 if TYPE_CHECKING:
@@ -177,6 +178,6 @@ def _row(run: "RunResult", target: str) -> list[str]:
         str(best["epoch"]),
         best["weights"],
         f"{last[best['weights']][target]:.2f}",
-        f"{run.summary['images_per_second']:,.0f}",
+        pace(run.summary["images_per_second"]),
         str(run.folder),
     ]

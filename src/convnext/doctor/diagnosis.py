@@ -5,24 +5,28 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from convnext.classifier import Classifier
 from convnext.data.check.findings import Finding, by_level
+from convnext.data.dense.splits import LabelError
 from convnext.dense_summary import picture_cost
-from convnext.doctor.facts import RUNS, Facts, gather_facts
-from convnext.doctor.fit import fit_findings
+from convnext.doctor.facts import RUNS, gather_facts
+from convnext.doctor.fit import fit_findings, wrong_labels_finding
 from convnext.doctor.forecast import Forecast, forecast
-from convnext.doctor.numbers import Counted, Plan, plan_of
-from convnext.doctor.outlook import outlook_findings
+from convnext.doctor.numbers import Headed, Plan, plan_of
+from convnext.doctor.outlook import no_room_finding, outlook_findings
 from convnext.doctor.rules import training_findings
 from convnext.kinds.kind import kind_of
 from convnext.models import any_spec
 from convnext.peer_spec import Spec
 from convnext.plan import RunConfig, RunPlan
+from convnext.run import prepare
 from convnext.spec import NetSpec
 from convnext.train.device import choose_device
-from convnext.train.engine import NotFiniteError
+from convnext.train.distributed import ALONE
+from convnext.train.engine import Engine, NotFiniteError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,32 +89,55 @@ def examine(
 
     UserError for what `convnext train` would refuse too.
     """
-    device, kind = choose_device(run.device), kind_of(run.task)
-    source: Any = kind.open(RunConfig.of(run), run.recipe, say)
+    device = choose_device(run.device)
+    source: Any = kind_of(run.task).open(RunConfig.of(run), run.recipe, say)
+    model: Any = None if run.task == "classify" else kind_of(run.task).network(run, run.recipe, source, _silent)
+    headed = None if model is None else _headed(run, model)
     say("looking at a few pictures")
-    pretrained = isinstance(run.model, nn.Module)
-    facts = gather_facts(source, device=device, processes=processes, pretrained=pretrained, folder=folder)
-    plan = _plan(run, source, facts)
+    facts = gather_facts(
+        source,
+        device=device,
+        processes=processes,
+        pretrained=isinstance(run.model, nn.Module),
+        folder=folder,
+        masks=headed is not None and headed.has_masks,
+    )
+    plan = plan_of(run.recipe, _spec(run) if model is None else model.spec.backbone, facts, headed=headed)
+    if model is not None:
+        _require_possible(run, plan, source, model)
     findings = findings_of(plan)
     told = None
-    if timed:
+    # What ends the run would end the timing.
+    if timed and not facts.wrong_labels:
         say("timing a few steps")
         try:
             told = forecast(run, plan, source, folder)
             findings += outlook_findings(plan, told)
         except NotFiniteError as error:
             findings.append(_not_finite(plan, error))
+        except LabelError as error:
+            findings.append(wrong_labels_finding(plan, (str(error),), "met while a few steps were timed"))
+        except torch.OutOfMemoryError:
+            findings.append(no_room_finding(plan))
     return Diagnosis(title=run.title, plan=plan, findings=by_level(findings), forecast=told)
 
 
-def _plan(run: RunPlan, source: Any, facts: Facts) -> Plan:
-    if run.task == "classify":
-        return plan_of(run.recipe, _spec(run), facts)
-    model: Any = kind_of(run.task).network(run, run.recipe, source, lambda text: None)
-    params = sum(parameter.numel() for parameter in model.parameters())
+def _headed(run: RunPlan, model: Any) -> Headed:
     gmacs, size = picture_cost(model, run.recipe.data.size)
-    counted = Counted(params=params, gmacs=gmacs or 0.0, size=size)
-    return plan_of(run.recipe, model.spec.backbone, facts, counted=counted)
+    return Headed(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        gmacs=gmacs,
+        size=size,
+        has_masks=getattr(model.spec, "has_masks", False),
+        frozen_norms=getattr(model.spec, "freeze_norms", False),
+        given=isinstance(run.model, nn.Module) and not isinstance(run.model, Classifier),
+    )
+
+
+def _require_possible(run: RunPlan, plan: Plan, source: Any, model: nn.Module) -> None:
+    """Raise the UserError of whatever training would refuse."""
+    prepared = prepare(RunConfig.of(run), plan.recipe, source, model, run.preprocess, ALONE)
+    Engine(prepared.task, model, plan.recipe, prepared.place, run.seed)
 
 
 def _spec(run: RunPlan) -> Spec:
@@ -137,3 +164,7 @@ def _calmer(plan: Plan) -> float:
     """Return the learning rate to take where the asked one is too high."""
     usual = plan.numbers.usual_lr
     return plan.numbers.lr / 10 if usual is None else usual
+
+
+def _silent(text: str) -> None:
+    pass

@@ -10,7 +10,7 @@ import torch
 
 from convnext.data.check.balance import class_counts
 from convnext.data.check.look import look_at
-from convnext.data.dense.splits import DenseSource, DenseSplit, LabelError
+from convnext.data.dense.splits import DenseSource, DenseSplit, Kind, LabelError
 from convnext.data.pictures import PictureError
 from convnext.data.sources import Source
 from convnext.data.splits import PassedOver
@@ -76,9 +76,15 @@ class Facts:
 
 
 def gather_facts(
-    source: Source | DenseSource, *, device: torch.device, processes: int, pretrained: bool, folder: Path = RUNS
+    source: Source | DenseSource,
+    *,
+    device: torch.device,
+    processes: int,
+    pretrained: bool,
+    folder: Path = RUNS,
+    masks: bool = False,
 ) -> Facts:
-    """Look at the data and at this machine; folder: where the run's files will lie."""
+    """Look at the data and at this machine; folder: where the run's files will lie; masks: whether they are learned."""
     here = torch.cuda.device_count() if device.type == "cuda" else 1
     machine = Facts(
         train_counts={},
@@ -92,7 +98,9 @@ def gather_facts(
         cores=cores(),
         free_disk_bytes=free_disk_bytes(folder),
     )
-    return _with_objects(machine, source) if isinstance(source, DenseSource) else _with_pictures(machine, source)
+    if isinstance(source, DenseSource):
+        return _with_objects(machine, source, masks=masks)
+    return _with_pictures(machine, source)
 
 
 def _with_pictures(machine: Facts, source: Source) -> Facts:
@@ -119,7 +127,7 @@ def _with_pictures(machine: Facts, source: Source) -> Facts:
     )
 
 
-def _with_objects(machine: Facts, source: DenseSource) -> Facts:
+def _with_objects(machine: Facts, source: DenseSource, *, masks: bool) -> Facts:
     sides: list[int] = []
     unreadable: list[str] = []
     wrong: list[str] = []
@@ -130,7 +138,7 @@ def _with_objects(machine: Facts, source: DenseSource) -> Facts:
         looked_at += len(places)
         for place in places:
             try:
-                sides.append(min(_size_with_labels(split, place, source)))
+                sides.append(min(_size_with_labels(split, place, source.kind, masks=masks)))
             except PictureError as error:
                 unreadable.append(str(error))
             except LabelError as error:
@@ -145,11 +153,11 @@ def _with_objects(machine: Facts, source: DenseSource) -> Facts:
     )
 
 
-def _size_with_labels(split: DenseSplit, place: int, source: DenseSource) -> tuple[int, int]:
-    """Return the size of a picture, for which its labels are read too."""
-    if source.kind == "labels":
+def _size_with_labels(split: DenseSplit, place: int, kind: Kind, *, masks: bool) -> tuple[int, int]:
+    """Return the size of a picture; its labels are read as training reads them."""
+    if kind == "labels":
         return split.picture_and_map(place)[0].size
-    split.objects(place, masks=source.has_masks)
+    split.objects(place, masks=masks)
     return split.picture(place).size
 
 

@@ -26,7 +26,7 @@ Rule = Callable[[Plan], Iterator[Finding]]
 def fit_findings(plan: Plan) -> Iterator[Finding]:
     """Yield what is to say of how network, pictures and machine go together."""
     yield from _unreadable(plan)
-    if plan.dense:
+    if plan.headed is not None:
         yield from _wrong_labels(plan)
         rules: tuple[Rule, ...] = (_few_pictures_dense, _workers, _precision, _disk)
     else:
@@ -52,21 +52,25 @@ def _unreadable(plan: Plan) -> Iterator[Finding]:
 
 
 def _check(plan: Plan) -> str:
-    return "convnext data check DATA" + (f" --task {plan.recipe.task}" if plan.dense else "")
+    return "convnext data check DATA" + (f" --task {plan.recipe.task}" if plan.headed is not None else "")
 
 
 def _wrong_labels(plan: Plan) -> Iterator[Finding]:
-    wrong = plan.facts.wrong_labels
-    if wrong:
-        yield Finding(
-            level="error",
-            key="wrong_labels",
-            title=f"the labels of {plural(len(wrong), 'picture')} contradict their pictures, of {plan.facts.looked_at} "
-            "that were looked at",
-            detail="training stops at such a picture, so that data which is not what it says does not go unnoticed",
-            advice=f"mend or remove them; {_check(plan)} looks at all",
-            names=wrong,
-        )
+    if plan.facts.wrong_labels:
+        where = f"of {plan.facts.looked_at} that were looked at"
+        yield wrong_labels_finding(plan, plan.facts.wrong_labels, where)
+
+
+def wrong_labels_finding(plan: Plan, wrong: tuple[str, ...], where: str) -> Finding:
+    """Return what is to say of labels that would end the run; where: among which pictures they were met."""
+    return Finding(
+        level="error",
+        key="wrong_labels",
+        title=f"the labels of {plural(len(wrong), 'picture')} contradict their pictures, {where}",
+        detail="training stops at such a picture, so that data which is not what it says does not go unnoticed",
+        advice=f"mend or remove them; {_check(plan)} looks at all",
+        names=wrong,
+    )
 
 
 def _few_pictures_dense(plan: Plan) -> Iterator[Finding]:

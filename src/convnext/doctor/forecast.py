@@ -75,8 +75,11 @@ def forecast(run: RunPlan, plan: Plan, source: Source | DenseSource, folder: Pat
 
     folder  where the run's files will lie: a little is written there and removed again, to see how fast that is
 
-    NotFiniteError when the loss is no number in these steps. Where a GPU's memory does not hold a micro-batch, it is
-    halved until it does.
+    NotFiniteError when the loss is no number in these steps, LabelError where labels contradict their picture. Where a
+    GPU's memory does not hold a micro-batch, it is halved until it does; torch.OutOfMemoryError where none does.
+
+    A detector's pictures are put together by shape only inside a batch, and what is timed is one micro-batch at a
+    time: with more of them to a step there is less padding, and the run is a little faster.
     """
     micro_batch = _timed_micro_batch(plan)
     while True:
@@ -84,9 +87,9 @@ def forecast(run: RunPlan, plan: Plan, source: Source | DenseSource, folder: Pat
             return _forecast(run, plan, source, folder, micro_batch)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
-            if micro_batch == 1:
+            if micro_batch <= plan.least_micro_batch:
                 raise
-            micro_batch //= 2
+            micro_batch = max(plan.least_micro_batch, micro_batch // 2)
 
 
 def _timed_micro_batch(plan: Plan) -> int:
@@ -94,6 +97,8 @@ def _timed_micro_batch(plan: Plan) -> int:
     numbers = plan.numbers
     if plan.facts.device != "cpu":
         return numbers.micro_batch
+    if numbers.gmacs is None:
+        return min(2, numbers.micro_batch)
     seconds = BACKWARD * numbers.gmacs * 1e9 / (CORE_MACS * plan.facts.cores)
     return max(min(2, numbers.micro_batch), min(numbers.micro_batch, int(SLOWEST_STEP_SECONDS / seconds)))
 

@@ -26,7 +26,7 @@ class Numbers:
     usual_lr             what published recipes would have at this batch; None in detection and segmentation, where they
                          have one rate at one batch
     ema_decay            of the average of the weights; None without one
-    params, gmacs        of the network; multiply-adds of one picture, in 1e9
+    params, gmacs        of the network; multiply-adds of one picture, in 1e9, None where nobody can count them
     stage_sides_px       side of the maps of each stage, the last one being what the head sees
     """
 
@@ -41,7 +41,7 @@ class Numbers:
     usual_lr: float | None
     ema_decay: float | None
     params: int
-    gmacs: float
+    gmacs: float | None
     size: int
     stage_sides_px: tuple[int, ...]
 
@@ -62,19 +62,30 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted:
-    """Parameters of a network, and GMACs of a picture; its height and width where that is no square of `data.size`."""
+class Headed:
+    """What is asked of a detector or a segmenter, beside the network below its head.
+
+    params, gmacs  head included; GMACs of a picture of `size`, None where they cannot be counted
+    size           height and width in pixels
+    has_masks      whether masks are learned
+    frozen_norms   whether the network's BatchNorms keep their numbers
+    given          whether the head's weights are given too
+    """
 
     params: int
-    gmacs: float
-    size: tuple[int, int] | None = None
+    gmacs: float | None
+    size: tuple[int, int]
+    has_masks: bool
+    frozen_norms: bool
+    given: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What the rules look at: the recipe with a batch that the data can fill, the batch that was asked for, ...
 
-    counted_at: height and width of the picture whose multiply-adds were counted; None for a square of `data.size`.
+    spec     of the classifier, or of the network below the head
+    headed   the detector or segmenter; None in classification
     """
 
     recipe: Recipe
@@ -82,12 +93,12 @@ class Plan:
     spec: Spec
     facts: Facts
     numbers: Numbers
-    counted_at: tuple[int, int] | None = None
+    headed: Headed | None = None
 
     @property
-    def dense(self) -> bool:
-        """Whether it is a detection or a segmentation."""
-        return self.recipe.task != "classify"
+    def least_micro_batch(self) -> int:
+        """The fewest pictures that may go through the network at once: BatchNorm at a single pixel needs two."""
+        return 2 if self.recipe.task == "segment" else 1
 
     @property
     def weights_bytes(self) -> int:
@@ -115,11 +126,11 @@ class Plan:
         return 3 * (self.weights_bytes + self.moments_bytes) + 2 * self.weights_bytes
 
 
-def plan_of(recipe: Recipe, spec: Spec, facts: Facts, *, counted: Counted | None = None) -> Plan:
+def plan_of(recipe: Recipe, spec: Spec, facts: Facts, *, headed: Headed | None = None) -> Plan:
     """Return the plan of a run as it would be carried out.
 
     spec     of the classifier, or of the network below a detector's or segmenter's head
-    counted  what was counted of a detector or segmenter, head included; a classifier is counted here
+    headed   the detector or segmenter; a classifier is counted here
 
     UserError when the processes cannot share the batch, or the pictures are too small for the network.
     """
@@ -136,20 +147,25 @@ def plan_of(recipe: Recipe, spec: Spec, facts: Facts, *, counted: Counted | None
         asked_batch=recipe.data.batch_size,
         spec=spec,
         facts=facts,
-        numbers=_numbers(fitted, spec, facts, counted),
-        counted_at=None if counted is None else counted.size,
+        numbers=_numbers(fitted, spec, facts, headed),
+        headed=headed,
     )
 
 
-def _numbers(recipe: Recipe, spec: Spec, facts: Facts, counted: Counted | None) -> Numbers:
+def _numbers(recipe: Recipe, spec: Spec, facts: Facts, headed: Headed | None) -> Numbers:
     batch = recipe.data.batch_size
     micro_batches = pieces(batch, facts.processes, recipe.engine.micro_batch)
     steps_per_epoch = facts.num_train // batch
     steps = recipe.schedule.epochs * steps_per_epoch
-    if counted is None:
+    params: int
+    gmacs: float | None
+    usual: float | None
+    if headed is None:
         cost = model_cost(spec, recipe.data.size)
-        counted = Counted(params=cost.params, gmacs=cost.gmacs)
-    usual = usual_lr(recipe.optim, batch, pretrained=facts.pretrained) if recipe.task == "classify" else None
+        params, gmacs = cost.params, cost.gmacs
+        usual = usual_lr(recipe.optim, batch, pretrained=facts.pretrained)
+    else:
+        params, gmacs, usual = headed.params, headed.gmacs, None
     return Numbers(
         batch_size=batch,
         processes=facts.processes,
@@ -161,8 +177,8 @@ def _numbers(recipe: Recipe, spec: Spec, facts: Facts, counted: Counted | None) 
         lr=recipe.optim.lr,
         usual_lr=usual,
         ema_decay=None if recipe.ema.decay is None else ema_decay(recipe.ema.decay, steps),
-        params=counted.params,
-        gmacs=counted.gmacs,
+        params=params,
+        gmacs=gmacs,
         size=recipe.data.size,
         stage_sides_px=stage_sides_px(spec, recipe.data.size),
     )

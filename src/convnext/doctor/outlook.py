@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 
-from convnext.data.check.findings import Finding
+from convnext.data.check.findings import Finding, plural
 from convnext.doctor.forecast import Forecast
 from convnext.doctor.numbers import Plan
+from convnext.duration import pace
 
 WAITING = 0.25
 LONG_DAYS = 3.0
 NEARLY_FULL = 0.9
 LARGE_PICTURES = 2.0
+SMALLER = "a smaller --size or --model, or a machine with more memory"
 
 
 def outlook_findings(plan: Plan, forecast: Forecast) -> Iterator[Finding]:
@@ -47,7 +49,20 @@ def _memory(plan: Plan, forecast: Forecast) -> Iterator[Finding]:
         key="memory",
         title=f"about {needed / 1e9:.1f} GB of memory needed, {forecast.memory_bytes / 1e9:.1f} GB are free",
         detail=f"the {where} would stop the run, or swap and be very slow",
-        advice=f"--set engine.micro_batch={max(1, asked // 2)}, or a smaller --size or --model",
+        advice=f"--set engine.micro_batch={max(plan.least_micro_batch, asked // 2)}, or a smaller --size or --model"
+        if asked > plan.least_micro_batch
+        else SMALLER,
+    )
+
+
+def no_room_finding(plan: Plan) -> Finding:
+    """Return what is to say where a GPU does not hold the smallest micro-batch."""
+    return Finding(
+        level="error",
+        key="memory",
+        title=f"not even {plural(plan.least_micro_batch, 'picture')} at once fit the GPU's memory",
+        detail="training would stop at the first step",
+        advice=SMALLER,
     )
 
 
@@ -59,7 +74,7 @@ def _waiting(plan: Plan, forecast: Forecast) -> Iterator[Finding]:
     more = facts.cores // facts.local_processes
     if data.workers < more:
         advice = f"--set data.workers={more}"
-    elif facts.median_side_px > LARGE_PICTURES * data.size and not data.reduced_decode:
+    elif facts.median_side_px > LARGE_PICTURES * data.size and not data.reduced_decode and plan.headed is None:
         advice = "--set data.reduced_decode=true, or save the pictures smaller"
     else:
         advice = "save the pictures smaller, or take a machine with more cores"
@@ -67,7 +82,7 @@ def _waiting(plan: Plan, forecast: Forecast) -> Iterator[Finding]:
         level="warning",
         key="reading",
         title=f"training waits for pictures {100 * (1 - each / forecast.compute_images_per_second):.0f}% of the time",
-        detail=f"{forecast.reading_images_per_second:,.0f} images/s are read with data.workers={data.workers}, and the "
-        f"network could learn from {forecast.compute_images_per_second:,.0f}",
+        detail=f"{pace(forecast.reading_images_per_second)} images/s are read with data.workers={data.workers}, and "
+        f"the network could learn from {pace(forecast.compute_images_per_second)}",
         advice=advice,
     )

@@ -58,7 +58,7 @@ def _batch_larger_than_data(plan: Plan) -> Iterator[Finding]:
         title=f"a batch of {plan.asked_batch:,} is more than the {plural(plan.facts.num_train, 'picture')} there are",
         detail=f"training would take {numbers.batch_size} instead and keep a learning rate and a schedule that were "
         f"made for {plan.asked_batch:,}",
-        advice=("" if plan.dense else "take --recipe small-data, or ")
+        advice=("take --recipe small-data, or " if plan.headed is None else "")
         + f"--set {_batch_setting(plan, min(numbers.batch_size, _few_enough(plan)))}",
     )
 
@@ -72,10 +72,11 @@ def _few_steps(plan: Plan) -> Iterator[Finding]:
     enough = math.ceil(few / plan.numbers.steps_per_epoch)
     smaller = " or a smaller data.batch_size" if plan.numbers.batch_size > 16 else ""
     papers = {"classify": "93,600", "detect": "264,000", "segment": "160,000"}[plan.recipe.task]
-    if pretrained and not plan.dense:
+    if plan.headed is None and pretrained:
         compared = "the paper's fine-tuning has 75,000"
     elif pretrained:
-        compared = f"the head begins from nothing (the paper's run has {papers})"
+        begins = "" if plan.headed is not None and plan.headed.given else "the head begins from nothing; "
+        compared = f"{begins}the paper's run has {papers}"
     else:
         compared = (
             f"from scratch a network needs a thousand and more to come far from chance (the paper's has {papers})"
@@ -115,7 +116,7 @@ def _few_enough(plan: Plan) -> int:
 
 def _batch_setting(plan: Plan, batch_size: int) -> str:
     """Return another batch as settings, with the learning rate that goes with it where that is another one."""
-    if plan.dense:
+    if plan.headed is not None:
         return f"data.batch_size={batch_size}"
     lr = lr_to_take(plan.recipe.optim, batch_size, before=plan.asked_batch, pretrained=plan.facts.pretrained)
     return f"data.batch_size={batch_size}" + ("" if lr is None else f" --set optim.lr={lr:g}")
@@ -250,15 +251,18 @@ def _average(plan: Plan) -> Iterator[Finding]:
 def _batch_norm(plan: Plan) -> Iterator[Finding]:
     if not (isinstance(plan.spec, NetSpec) and plan.spec.norm == "batch"):
         return
-    if plan.recipe.task == "detect" and plan.facts.pretrained:
-        # Their statistics are kept.
+    if plan.headed is not None and plan.headed.frozen_norms:
         return
-    if plan.numbers.micro_batch < FEWEST_FOR_BATCHNORM:
+    seen = plan.numbers.micro_batch
+    if plan.headed is not None and plan.facts.device == "cuda":
+        # There it counts over all processes.
+        seen *= plan.numbers.processes
+    if seen < FEWEST_FOR_BATCHNORM:
         yield Finding(
             level="warning",
             key="batch_norm_few",
-            title=f"BatchNorm over {plural(plan.numbers.micro_batch, 'picture')}",
-            detail="it normalises by what each process sees at once; of so few, mean and deviation are mostly noise",
+            title=f"BatchNorm over {plural(seen, 'picture')}",
+            detail="it normalises by what is seen at once; of so few, mean and deviation are mostly noise",
             advice="a larger engine.micro_batch or data.batch_size, or a net with model.norm=layer",
         )
     if plan.numbers.ema_decay is not None:

@@ -79,6 +79,8 @@ def pixel_classes(
             higher = values > best
             best = torch.where(higher, values, best)
             classes = torch.where(higher, places + first, classes)
+        # Else it would lie beside the next one.
+        del part, values, places
     assert best is not None, "there are no classes"
     return classes
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from convnext.duration import pace
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunStart:
@@ -185,7 +187,7 @@ class LiveReporter:
             completed=report.step,
             count=f"{report.step}/{self._run.steps}",
             description=f"epoch {report.epoch}/{self._run.epochs}",
-            facts=f"{report.images_per_second:,.0f} images/s  {loss}{self._score}{clock(left)} left",
+            facts=f"{pace(report.images_per_second)} images/s  {loss}{self._score}{clock(left)} left",
         )
         if self._whole is not None:
             self._show_whole(self._whole(report.step / self._run.steps, left))
@@ -238,7 +240,7 @@ def epoch_line(run: RunStart, row: Mapping[str, Any]) -> str:
     loss = "  none" if row["train_loss"] is None else f"{row['train_loss']:.4f}"
     return (
         f"epoch {row['epoch']:>{width}}/{run.epochs}  loss {loss}  {score_text(run.target, row)}"
-        f"{'  best' if row['best'] else '      '}  {row['images_per_second']:,.0f} images/s"
+        f"{'  best' if row['best'] else '      '}  {pace(row['images_per_second'])} images/s"
     )
 
 

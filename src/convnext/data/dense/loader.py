@@ -112,7 +112,7 @@ class _EvalLoader(_Loader[BatchT]):
 
 
 class DetectTrainLoader(_TrainLoader[DetectBatch]):
-    """Varied pictures with their objects, without crowds; those of a micro-batch are all upright or none is.
+    """Varied pictures with their objects, without crowds; as far as a batch has them, upright ones share micro-batches.
 
     detect  how pictures are resized and cut; flip: chance of a mirror image
     masks   whether masks are wanted, which takes longer
