@@ -192,11 +192,11 @@ def draw(asked: argparse.Namespace) -> None:
         label = f"{run['name']} ({run['params'] / 1e6:.1f}M parameters, {run['gmacs']:.2f} GMACs)"
         axes.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=1.8, label=label)
         axes.annotate(f"{curve[-1]:.1f}", (len(curve), curve[-1]), (5, 0), textcoords="offset points", va="center")
-    axes.set(xlabel="epoch", ylabel="mIoU on the 101 held-out pictures, %", ylim=(0, None))
+    axes.set(xlabel="epoch", ylabel="mIoU, %", title="CamVid, 101 held-out pictures", ylim=(0, None))
     axes.grid(color="#E5E5E5")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
     path = ROOT / "docs" / "pictures" / "camvid.svg"
     # The same record gives the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "camvid", "svg.fonttype": "none"}):
