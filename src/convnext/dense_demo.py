@@ -104,8 +104,7 @@ def run_dense_demo(
         else:
             holds = ", ".join(model.labels[number] for number in np.unique(found.classes).tolist())
         say(f"  {found.path}: {holds}")
-    say("\na few minutes from scratch show that everything works, not what the network can do; for that:")
-    say("  " + shlex.join(["convnext", "demo", *([data] if data else []), "--task", task, "--minutes", "30"]))
+    say("\na few minutes from scratch show that everything works, not what the network can do")
     say("look at")
     for name, what in (
         ("predictions.html", "the best and worst held-out pictures, predicted and true"),
