@@ -13,7 +13,7 @@ from convnext.dense_model import open_dense
 from convnext.dense_predict import find_in_pictures
 from convnext.errors import UserError
 from convnext.folder import new_folder
-from convnext.kinds.kind import kind_of
+from convnext.kinds.kind import kind_of, silent
 from convnext.models import model_spec
 from convnext.plan import RunConfig, RunPlan
 from convnext.recipe import with_epochs, with_overrides
@@ -131,7 +131,7 @@ def plan_dense_demo(data: str, task: DenseTask, *, minutes: float, device: str) 
 
 
 def _source(plan: RunPlan) -> DenseSource:
-    source = kind_of(plan.task).open(RunConfig.of(plan), plan.recipe, _silent)
+    source = kind_of(plan.task).open(RunConfig.of(plan), plan.recipe, silent)
     assert isinstance(source, DenseSource)
     return source
 
@@ -144,7 +144,7 @@ def _epoch_seconds(plan: RunPlan, source: DenseSource) -> float:
             f"{source.name} has {len(source.train)} pictures to train on, too few for a demo, whose batches have "
             f"{batch}"
         )
-    network = kind.network(plan, plan.recipe, source, _silent)
+    network = kind.network(plan, plan.recipe, source, silent)
     run = prepare(config, plan.recipe, source, network, None, ALONE)
     engine: Engine[Any, Any] = Engine(run.task, network, plan.recipe, run.place, 0)
     return time_steps(engine, steps=TIMED_STEPS).seconds * engine.steps_per_epoch
@@ -166,7 +166,3 @@ def _command(plan: RunPlan, task: DenseTask) -> str:
     words += [] if plan.head is None else ["--head", plan.head]
     words += ["--epochs", str(plan.recipe.schedule.epochs)]
     return shlex.join([*words, *(word for one in settings for word in ("--set", one))])
-
-
-def _silent(text: str) -> None:
-    pass

@@ -18,7 +18,7 @@ from convnext.doctor.forecast import Forecast, forecast
 from convnext.doctor.numbers import Headed, Plan, plan_of
 from convnext.doctor.outlook import no_room_finding, outlook_findings
 from convnext.doctor.rules import training_findings
-from convnext.kinds.kind import kind_of
+from convnext.kinds.kind import kind_of, silent
 from convnext.models import any_spec
 from convnext.peer_spec import Spec
 from convnext.plan import RunConfig, RunPlan
@@ -91,7 +91,7 @@ def examine(
     """
     device = choose_device(run.device)
     source: Any = kind_of(run.task).open(RunConfig.of(run), run.recipe, say)
-    model: Any = None if run.task == "classify" else kind_of(run.task).network(run, run.recipe, source, _silent)
+    model: Any = None if run.task == "classify" else kind_of(run.task).network(run, run.recipe, source, silent)
     headed = None if model is None else _headed(run, model)
     say("looking at a few pictures")
     facts = gather_facts(
@@ -164,7 +164,3 @@ def _calmer(plan: Plan) -> float:
     """Return the learning rate to take where the asked one is too high."""
     usual = plan.numbers.usual_lr
     return plan.numbers.lr / 10 if usual is None else usual
-
-
-def _silent(text: str) -> None:
-    pass

@@ -14,7 +14,7 @@ from convnext.data.sources import Source
 from convnext.doctor.numbers import Plan
 from convnext.errors import UserError
 from convnext.files import write_tensors
-from convnext.kinds.kind import kind_of
+from convnext.kinds.kind import kind_of, silent
 from convnext.machine import held_memory_bytes, memory_bytes, peak_memory_bytes, reset_peak_memory
 from convnext.plan import RunConfig, RunPlan
 from convnext.run import prepare
@@ -109,7 +109,7 @@ def _forecast(run: RunPlan, plan: Plan, source: Source | DenseSource, folder: Pa
         data=replace(plan.recipe.data, batch_size=micro_batch),
         engine=replace(plan.recipe.engine, micro_batch=micro_batch),
     )
-    network = kind_of(run.task).network(run, recipe, source, _silent)
+    network = kind_of(run.task).network(run, recipe, source, silent)
     prepared = prepare(RunConfig.of(run), recipe, source, network, run.preprocess, ALONE)
     memory = _Memory(prepared.place)
     engine: Engine[Any, Any] = Engine(prepared.task, network, recipe, prepared.place, run.seed)
@@ -215,7 +215,3 @@ class _Memory:
         # What does not grow with the pictures: the program, gradients, the optimizer's moments and the average.
         fixed = min(self._before + plan.state_bytes, peak)
         return int(fixed + (peak - fixed) * plan.numbers.micro_batch / micro_batch)
-
-
-def _silent(text: str) -> None:
-    pass

@@ -101,3 +101,7 @@ def kind_of(task: TaskName) -> Kind:
     """Return the kind of a task by its name."""
     kind: Kind = import_module(_MODULES[task]).KIND
     return kind
+
+
+def silent(text: str) -> None:
+    """Take a note and say nothing of it."""
